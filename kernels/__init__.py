@@ -1,0 +1,1 @@
+"""Numba kernels: random numbers, subset draws, recursions and moments. Imports numpy and numba alone."""

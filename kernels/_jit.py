@@ -1,0 +1,87 @@
+"""The one place that owns Numba's options: compile flags, cache folder, lane width, threads.
+
+`jit` compiles a helper or a sequential kernel, `pjit` a kernel with `prange`. Fast-math is off and stays off:
+every fused operation in a kernel is an explicit `fma`, which is what makes the bits the same on every CPU.
+"""
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+
+def _cores() -> int:
+    """Cores this process may use: affinity and the scheduler's allotment, not the machine's count."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    allotted = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    return min(cores, int(allotted)) if allotted.isdigit() and int(allotted) > 0 else cores
+
+
+CORES = _cores()
+# Numba fixes the largest thread count at import; leave room for a user who asks for more than there are cores.
+os.environ.setdefault("NUMBA_NUM_THREADS", str(max(CORES, 16)))
+
+import llvmlite.binding as llvm  # noqa: E402
+import numba  # noqa: E402
+from numba.core import config  # noqa: E402
+
+
+def _cache_folder() -> str:
+    """Folder for compiled code, keyed by the kernels' sources: Numba's own cache misses changes in other files."""
+    digest = hashlib.sha256()
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(source.name.encode() + b"\0" + source.read_bytes())
+    digest.update(f"{numba.__version__} {LANES}".encode())
+    name = digest.hexdigest()[:16]
+    home = os.environ.get("FASTSGD_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    for base in (Path(home) / "fastsgd", Path(tempfile.gettempdir()) / f"fastsgd-{os.getuid()}"):
+        folder = base / name
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            continue
+        if os.access(folder, os.W_OK):
+            return str(folder)
+    return ""
+
+
+def _target_has(feature: str) -> bool:
+    """True if the CPU that Numba compiles for (the host unless NUMBA_CPU_FEATURES says otherwise) has a feature."""
+    if config.CPU_FEATURES is not None:
+        return f"+{feature}" in config.CPU_FEATURES.split(",")
+    return bool(llvm.get_host_cpu_features().get(feature, False))
+
+
+# Replicates side by side in one vector. Two 512-bit or two 256-bit registers an operation hide the latency of a
+# fused multiply-add; no result depends on the width.
+LANES = int(os.environ.get("FASTSGD_LANES", "0")) or (16 if _target_has("avx512f") else 8)
+CACHE_FOLDER = _cache_folder()
+
+_OPTIONS = {"nogil": True, "fastmath": False, "error_model": "numpy", "boundscheck": False}
+
+
+def _compile(function, **options):
+    dispatcher = numba.njit(**_OPTIONS, **options)(function)
+    if CACHE_FOLDER:
+        # The folder is read once, when caching is switched on, so the user's own setting is left as it was.
+        theirs, config.CACHE_DIR = config.CACHE_DIR, CACHE_FOLDER
+        try:
+            dispatcher.enable_caching()
+        finally:
+            config.CACHE_DIR = theirs
+    return dispatcher
+
+
+def jit(function):
+    """Compile a sequential function."""
+    return _compile(function)
+
+
+def inline(function):
+    """Compile a small function that must melt into its caller (vectors stay in registers)."""
+    return numba.njit(**_OPTIONS, forceinline=True)(function)
+
+
+def pjit(function):
+    """Compile a kernel that shares its work among threads with `prange`."""
+    return _compile(function, parallel=True)

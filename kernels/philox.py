@@ -1,0 +1,71 @@
+"""Philox4x32-10, the counter-based generator behind every random number (Salmon et al., SC 2011).
+
+The counter is the address of a draw, the key is the seed, so a number is a pure function of where it is used:
+
+    key      (seed low 32, seed high 32)
+    c0       block: the k-th group of four words of one (replicate, step)
+    c1       step, low 32 bits
+    c2       replicate, low 32 bits
+    c3       purpose (8 bits) | replicate, bits 32 to 39 (8 bits) | step, bits 32 to 47 (16 bits)
+
+Addresses do not overlap for replicates below 2^40, steps below 2^48 and blocks below 2^32.
+"""
+
+import numpy as np
+
+from ._jit import inline
+
+PURPOSE_NOISE = np.uint64(0)
+PURPOSE_START = np.uint64(1)
+PURPOSE_BATCH = np.uint64(2)
+PURPOSE_DATA = np.uint64(3)
+PURPOSE_BASIS = np.uint64(4)
+
+MAX_REPLICATES = 2**40
+MAX_STEPS = 2**48
+
+_M0 = np.uint64(0xD2511F53)
+_M1 = np.uint64(0xCD9E8D57)
+_W0 = np.uint64(0x9E3779B9)
+_W1 = np.uint64(0xBB67AE85)
+_LOW = np.uint64(0xFFFFFFFF)
+_32 = np.uint64(32)
+
+
+@inline
+def counter_high(purpose, replicate, step):
+    """Word c3 of the counter; the replicate may be a vector of lanes."""
+    here = (purpose << np.uint64(24)) | ((step >> _32) & np.uint64(0xFFFF))
+    return (((replicate >> _32) & np.uint64(0xFF)) << np.uint64(16)) | here
+
+
+@inline
+def _round(c0, c1, c2, c3, k0, k1):
+    p0 = (c0 & _LOW) * _M0
+    p1 = (c2 & _LOW) * _M1
+    return (p1 >> _32) ^ c1 ^ k0, p1, (p0 >> _32) ^ c3 ^ k1, p0
+
+
+@inline
+def _key(k, weyl, i):
+    return (k + np.uint64(i) * weyl) & _LOW
+
+
+@inline
+def philox4x32(c0, c1, c2, c3, k0, k1):
+    """Four 32-bit words from a 128-bit counter and a 64-bit key.
+
+    Every argument is a uint64 that holds 32 bits; any counter word may be a vector of lanes. The upper halves of the
+    words that come back are NOT zero (leaving them saves a mask a word): take `& 0xFFFFFFFF` where they matter.
+    """
+    # Written out, not looped: a word that is the same in all lanes stays a scalar for the first rounds.
+    a0, a1, a2, a3 = _round(c0, c1, c2, c3, k0, k1)
+    d0, d1, d2, d3 = _round(a0, a1, a2, a3, _key(k0, _W0, 1), _key(k1, _W1, 1))
+    e0, e1, e2, e3 = _round(d0, d1, d2, d3, _key(k0, _W0, 2), _key(k1, _W1, 2))
+    f0, f1, f2, f3 = _round(e0, e1, e2, e3, _key(k0, _W0, 3), _key(k1, _W1, 3))
+    f0, f1, f2, f3 = _round(f0, f1, f2, f3, _key(k0, _W0, 4), _key(k1, _W1, 4))
+    f0, f1, f2, f3 = _round(f0, f1, f2, f3, _key(k0, _W0, 5), _key(k1, _W1, 5))
+    f0, f1, f2, f3 = _round(f0, f1, f2, f3, _key(k0, _W0, 6), _key(k1, _W1, 6))
+    f0, f1, f2, f3 = _round(f0, f1, f2, f3, _key(k0, _W0, 7), _key(k1, _W1, 7))
+    f0, f1, f2, f3 = _round(f0, f1, f2, f3, _key(k0, _W0, 8), _key(k1, _W1, 8))
+    return _round(f0, f1, f2, f3, _key(k0, _W0, 9), _key(k1, _W1, 9))

@@ -1,0 +1,379 @@
+"""A vector type for kernels: `W` doubles, unsigned 64-bit words or truth values side by side, one a replicate.
+
+Values are LLVM vectors (`<16 x double>`), so a kernel written with them reads like its scalar formula and is not at
+the mercy of the auto-vectoriser. Operators work lane by lane and take scalars on either side:
+
+    z = radius * cosine + 2.0
+    bits = (words >> 12) | 0x3FF0000000000000
+
+`+ - *  /` on doubles, `+ - * & | ^ << >>` on words, comparisons give a mask for `select`. Nothing is fused, reordered
+or approximated: `fma` is a fused multiply-add, `sqrt` and `/` are correctly rounded, on every instruction set.
+"""
+
+import operator
+
+from llvmlite import ir
+from numba.core import types
+from numba.core.extending import intrinsic, models, register_model
+from numba.core.imputils import lower_builtin
+from numba.core.typing import signature
+from numba.core.typing.templates import AbstractTemplate, infer_global
+
+_LANE = {"f": ir.DoubleType(), "u": ir.IntType(64), "b": ir.IntType(1)}
+_SCALAR = {"f": types.float64, "u": types.uint64, "b": types.boolean}
+
+
+class Vector(types.Type):
+    """`lanes` values of one kind: "f" float64, "u" uint64, "b" truth value."""
+
+    def __init__(self, kind, lanes):
+        self.kind = kind
+        self.lanes = lanes
+        super().__init__(name=f"Vector({kind}, {lanes})")
+
+    @property
+    def key(self):
+        return self.kind, self.lanes
+
+    @property
+    def llvm(self):
+        return ir.VectorType(_LANE[self.kind], self.lanes)
+
+
+@register_model(Vector)
+class _VectorModel(models.PrimitiveModel):
+    def __init__(self, dmm, fe_type):
+        super().__init__(dmm, fe_type, fe_type.llvm)
+
+
+def _splat(builder, scalar, lanes):
+    """A vector with `scalar` in every lane."""
+    vector = ir.VectorType(scalar.type, lanes)
+    if isinstance(scalar, ir.Constant):
+        return ir.Constant(vector, [scalar.constant] * lanes)
+    zero = ir.Constant(ir.IntType(32), 0)
+    first = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, zero)
+    mask = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
+    return builder.shuffle_vector(first, ir.Constant(vector, ir.Undefined), mask)
+
+
+def _as_vector(context, builder, value, given, wanted):
+    """`value` of Numba type `given` (vector or scalar) as a vector of type `wanted`."""
+    if isinstance(given, Vector):
+        return value
+    scalar = context.cast(builder, value, given, _SCALAR[wanted.kind])
+    return _splat(builder, scalar, wanted.lanes)
+
+
+def _call(builder, name, result, args):
+    """Call an LLVM intrinsic that exists for every lane count."""
+    lanes = f"v{result.count}f64"
+    function = builder.module.declare_intrinsic(f"llvm.{name}.{lanes}", (), ir.FunctionType(result, [result] * len(args)))
+    return builder.call(function, args)
+
+
+# ---- operators -------------------------------------------------------------------------------------------------------
+
+_ARITHMETIC = {
+    operator.add: {"f": "fadd", "u": "add"},
+    operator.sub: {"f": "fsub", "u": "sub"},
+    operator.mul: {"f": "fmul", "u": "mul"},
+    operator.truediv: {"f": "fdiv"},
+    operator.and_: {"u": "and_", "b": "and_"},
+    operator.or_: {"u": "or_", "b": "or_"},
+    operator.xor: {"u": "xor", "b": "xor"},
+    operator.lshift: {"u": "shl"},
+    operator.rshift: {"u": "lshr"},
+}
+_COMPARISON = {operator.lt: "<", operator.le: "<=", operator.gt: ">", operator.ge: ">=", operator.eq: "==", operator.ne: "!="}
+
+
+def _operand(args):
+    """The vector type among two operands, or None if they do not go together."""
+    vectors = [a for a in args if isinstance(a, Vector)]
+    if not vectors or any(v != vectors[0] for v in vectors):
+        return None
+    return vectors[0] if all(isinstance(a, Vector | types.Number) for a in args) else None
+
+
+def _register(op, result_of, emit):
+    """Teach Numba `op` on vectors: its type (`result_of`) and its code (`emit`)."""
+
+    @infer_global(op)
+    class _Template(AbstractTemplate):
+        def generic(self, args, kws):
+            vector = _operand(args) if len(args) == 2 else None
+            result = result_of(vector) if vector is not None else None
+            if result is None:
+                return None
+            return signature(result, *(a if isinstance(a, Vector) else _SCALAR[vector.kind] for a in args))
+
+    def lower(context, builder, sig, args):
+        vector = next(a for a in sig.args if isinstance(a, Vector))
+        left, right = (_as_vector(context, builder, v, t, vector) for v, t in zip(args, sig.args, strict=True))
+        return emit(builder, vector, left, right)
+
+    for pair in ((Vector, Vector), (Vector, types.Number), (types.Number, Vector)):
+        lower_builtin(op, *pair)(lower)
+
+
+def _register_all():
+    for op, names in _ARITHMETIC.items():
+        _register(
+            op,
+            lambda v, names=names: v if v.kind in names else None,
+            lambda builder, v, a, b, names=names: getattr(builder, names[v.kind])(a, b),
+        )
+    for op, symbol in _COMPARISON.items():
+        _register(
+            op,
+            lambda v: Vector("b", v.lanes),
+            lambda builder, v, a, b, symbol=symbol: (
+                builder.fcmp_ordered(symbol, a, b) if v.kind == "f" else builder.icmp_unsigned(symbol, a, b)
+            ),
+        )
+
+
+_register_all()
+
+
+@infer_global(operator.neg)
+class _Negate(AbstractTemplate):
+    def generic(self, args, kws):
+        if len(args) == 1 and isinstance(args[0], Vector) and args[0].kind == "f":
+            return signature(args[0], args[0])
+        return None
+
+
+@lower_builtin(operator.neg, Vector)
+def _lower_negate(context, builder, sig, args):
+    return builder.fneg(args[0])
+
+
+# ---- functions -------------------------------------------------------------------------------------------------------
+
+
+@intrinsic(prefer_literal=True)
+def fma(typingctx, a, b, c):
+    """a * b + c with one rounding; scalars or vectors in any mixture (all scalars: a scalar)."""
+    vector = next((t for t in (a, b, c) if isinstance(t, Vector)), None)
+    args = [t if isinstance(t, Vector) else types.float64 for t in (a, b, c)]
+    if vector is None:
+
+        def scalar(context, builder, sig, values):
+            return builder.fma(*values)
+
+        return types.float64(*args), scalar
+
+    def emit(context, builder, sig, values):
+        vectors = [_as_vector(context, builder, v, t, vector) for v, t in zip(values, sig.args, strict=True)]
+        return _call(builder, "fma", vector.llvm, vectors)
+
+    return vector(*args), emit
+
+
+@intrinsic(prefer_literal=True)
+def sqrt(typingctx, x):
+    """Correctly rounded square root of a vector of doubles."""
+    return x(x), lambda context, builder, sig, args: _call(builder, "sqrt", x.llvm, args)
+
+
+@intrinsic(prefer_literal=True)
+def absolute(typingctx, x):
+    """|x| of a vector of doubles."""
+    return x(x), lambda context, builder, sig, args: _call(builder, "fabs", x.llvm, args)
+
+
+@intrinsic(prefer_literal=True)
+def select(typingctx, mask, yes, no):
+    """`yes` where the mask holds, `no` elsewhere."""
+    vector = yes if isinstance(yes, Vector) else no
+    args = [t if isinstance(t, Vector) else _SCALAR[vector.kind] for t in (yes, no)]
+
+    def emit(context, builder, sig, values):
+        chosen = [_as_vector(context, builder, v, t, vector) for v, t in zip(values[1:], sig.args[1:], strict=True)]
+        return builder.select(values[0], *chosen)
+
+    return vector(mask, *args), emit
+
+
+@intrinsic(prefer_literal=True)
+def as_double(typingctx, x):
+    """The doubles that have these 64-bit words as their bits."""
+    result = Vector("f", x.lanes)
+    return result(x), lambda context, builder, sig, args: builder.bitcast(args[0], result.llvm)
+
+
+@intrinsic(prefer_literal=True)
+def as_words(typingctx, x):
+    """The bits of doubles as 64-bit words."""
+    result = Vector("u", x.lanes)
+    return result(x), lambda context, builder, sig, args: builder.bitcast(args[0], result.llvm)
+
+
+@intrinsic(prefer_literal=True)
+def doubles(typingctx, x, lanes):
+    """A vector of `lanes` (a constant) doubles, all equal to x."""
+    result = Vector("f", lanes.literal_value)
+
+    def emit(context, builder, sig, args):
+        return _splat(builder, args[0], result.lanes)
+
+    return result(types.float64, lanes), emit
+
+
+@intrinsic(prefer_literal=True)
+def words(typingctx, x, lanes):
+    """A vector of `lanes` (a constant) words, all equal to x."""
+    result = Vector("u", lanes.literal_value)
+
+    def emit(context, builder, sig, args):
+        return _splat(builder, args[0], result.lanes)
+
+    return result(types.uint64, lanes), emit
+
+
+@intrinsic(prefer_literal=True)
+def lane_numbers(typingctx, lanes):
+    """The words 0, 1, ..., lanes - 1."""
+    result = Vector("u", lanes.literal_value)
+
+    def emit(context, builder, sig, args):
+        return ir.Constant(result.llvm, list(range(result.lanes)))
+
+    return result(lanes), emit
+
+
+def _pointer(context, builder, array_type, array, index, vector):
+    """Address of element `index` of a flat contiguous array, as a pointer to a vector."""
+    data = context.make_array(array_type)(context, builder, array).data
+    return builder.bitcast(builder.gep(data, [index]), vector.llvm.as_pointer())
+
+
+@intrinsic(prefer_literal=True)
+def load(typingctx, array, index, lanes):
+    """The `lanes` (a constant) elements of a flat array of float64 or uint64 from `index` on."""
+    result = Vector("f" if array.dtype == types.float64 else "u", lanes.literal_value)
+
+    def emit(context, builder, sig, args):
+        return builder.load(_pointer(context, builder, sig.args[0], args[0], args[1], result), align=8)
+
+    return result(array, types.uint64, lanes), emit
+
+
+@intrinsic(prefer_literal=True)
+def store(typingctx, array, index, x):
+    """Write a vector to a flat array from `index` on."""
+
+    def emit(context, builder, sig, args):
+        builder.store(args[2], _pointer(context, builder, sig.args[0], args[0], args[1], x), align=8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.uint64, x), emit
+
+
+@intrinsic(prefer_literal=True)
+def first_lane(typingctx, x, lane):
+    """Element `lane` of a vector."""
+
+    def emit(context, builder, sig, args):
+        return builder.extract_element(args[0], builder.trunc(args[1], ir.IntType(32)))
+
+    return _SCALAR[x.kind](x, types.uint64), emit
+
+
+# ---- panels: a few vectors as one value ------------------------------------------------------------------------------
+
+
+class Panel(types.Type):
+    """`rows` vectors of doubles held in registers: the accumulators of a block of rows of a matrix product."""
+
+    def __init__(self, rows, lanes):
+        self.rows = rows
+        self.lanes = lanes
+        super().__init__(name=f"Panel({rows}, {lanes})")
+
+    @property
+    def key(self):
+        return self.rows, self.lanes
+
+    @property
+    def vector(self):
+        return Vector("f", self.lanes)
+
+
+@register_model(Panel)
+class _PanelModel(models.PrimitiveModel):
+    def __init__(self, dmm, fe_type):
+        super().__init__(dmm, fe_type, ir.ArrayType(fe_type.vector.llvm, fe_type.rows))
+
+
+@intrinsic(prefer_literal=True)
+def panel_zero(typingctx, rows, lanes):
+    """A panel of zeros; `rows` and `lanes` are constants."""
+    result = Panel(rows.literal_value, lanes.literal_value)
+
+    def emit(context, builder, sig, args):
+        return ir.Constant(context.get_value_type(result), None)
+
+    return result(rows, lanes), emit
+
+
+@intrinsic(prefer_literal=True)
+def panel_fma(typingctx, panel, first, coefficients, index, x):
+    """Add coefficients[index + row] * x to each row >= `first` (a constant) of a panel."""
+    skip = first.literal_value
+
+    def emit(context, builder, sig, args):
+        rows, _, array, start, vector = args
+        data = context.make_array(sig.args[2])(context, builder, array).data
+        for row in range(skip, panel.rows):
+            offset = builder.add(start, ir.Constant(start.type, row))
+            scalar = builder.load(builder.gep(data, [offset]), align=8)
+            factor = _splat(builder, scalar, panel.lanes)
+            total = _call(builder, "fma", vector.type, [factor, vector, builder.extract_value(rows, row)])
+            rows = builder.insert_value(rows, total, row)
+        return rows
+
+    return panel(panel, first, coefficients, types.uint64, x), emit
+
+
+@intrinsic(prefer_literal=True)
+def panel_row(typingctx, panel, row):
+    """Row `row` (a constant) of a panel."""
+    number = row.literal_value
+
+    def emit(context, builder, sig, args):
+        return builder.extract_value(args[0], number)
+
+    return panel.vector(panel, row), emit
+
+
+@intrinsic(prefer_literal=True)
+def panel_load(typingctx, rows, array, index, lanes):
+    """A panel of `rows` (a constant) successive vectors of a flat array, from element `index` on."""
+    result = Panel(rows.literal_value, lanes.literal_value)
+
+    def emit(context, builder, sig, args):
+        value = ir.Constant(context.get_value_type(result), ir.Undefined)
+        for row in range(result.rows):
+            where = builder.add(args[2], ir.Constant(args[2].type, row * result.lanes))
+            vector = builder.load(_pointer(context, builder, sig.args[1], args[1], where, result.vector), align=8)
+            value = builder.insert_value(value, vector, row)
+        return value
+
+    return result(rows, array, types.uint64, lanes), emit
+
+
+@intrinsic(prefer_literal=True)
+def panel_store(typingctx, array, index, panel):
+    """Write the rows of a panel one after another to a flat array, from element `index` on."""
+
+    def emit(context, builder, sig, args):
+        for row in range(panel.rows):
+            where = builder.add(args[1], ir.Constant(args[1].type, row * panel.lanes))
+            pointer = _pointer(context, builder, sig.args[0], args[0], where, panel.vector)
+            builder.store(builder.extract_value(args[2], row), pointer, align=8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.uint64, panel), emit

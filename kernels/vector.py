@@ -377,3 +377,57 @@ def panel_store(typingctx, array, index, panel):
         return context.get_dummy_value()
 
     return types.void(array, types.uint64, panel), emit
+
+
+@intrinsic(prefer_literal=True)
+def panel_scale(typingctx, coefficients, index, panel):
+    """coefficients[index + row] * row, for each row of a panel."""
+
+    def emit(context, builder, sig, args):
+        array, start, rows = args
+        data = context.make_array(sig.args[0])(context, builder, array).data
+        for row in range(panel.rows):
+            scalar = builder.load(builder.gep(data, [builder.add(start, ir.Constant(start.type, row))]), align=8)
+            product = builder.fmul(_splat(builder, scalar, panel.lanes), builder.extract_value(rows, row))
+            rows = builder.insert_value(rows, product, row)
+        return rows
+
+    return panel(coefficients, types.uint64, panel), emit
+
+
+@intrinsic(prefer_literal=True)
+def panel_axpy(typingctx, a, x, y):
+    """a * x + y of two panels, fused, with a scalar a."""
+
+    def emit(context, builder, sig, args):
+        factor = _splat(builder, args[0], x.lanes)
+        rows = args[2]
+        for row in range(x.rows):
+            total = _call(builder, "fma", factor.type, [factor, builder.extract_value(args[1], row), builder.extract_value(rows, row)])
+            rows = builder.insert_value(rows, total, row)
+        return rows
+
+    return y(types.float64, x, y), emit
+
+
+@intrinsic(prefer_literal=True)
+def panel_triangle(typingctx, panel, coefficients, index, vectors, where):
+    """Add a lower triangular block: row i gets coefficients[index + j * rows + i] * vector j for j = 0 .. i, in order.
+
+    The vectors stand one after another in the flat array `vectors` from element `where` on.
+    """
+
+    def emit(context, builder, sig, args):
+        rows, array, start, source, origin = args
+        data = context.make_array(sig.args[1])(context, builder, array).data
+        for column in range(panel.rows):
+            at = builder.add(origin, ir.Constant(origin.type, column * panel.lanes))
+            vector = builder.load(_pointer(context, builder, sig.args[3], source, at, panel.vector), align=8)
+            for row in range(column, panel.rows):
+                offset = builder.add(start, ir.Constant(start.type, column * panel.rows + row))
+                factor = _splat(builder, builder.load(builder.gep(data, [offset]), align=8), panel.lanes)
+                total = _call(builder, "fma", vector.type, [factor, vector, builder.extract_value(rows, row)])
+                rows = builder.insert_value(rows, total, row)
+        return rows
+
+    return panel(panel, coefficients, types.uint64, vectors, types.uint64), emit

@@ -1,0 +1,109 @@
+"""A few vector operations that gathers and integer draws need, beside those of `vector`."""
+
+from llvmlite import ir
+from numba.core import types
+from numba.core.extending import intrinsic
+
+from .vector import Vector, _call, _pointer
+
+_I32 = ir.IntType(32)
+
+
+@intrinsic
+def prefetch(typingctx, array, index):
+    """Ask for the cache line that holds element `index` of a flat array; changes no value."""
+
+    def emit(context, builder, sig, args):
+        data = context.make_array(sig.args[0])(context, builder, args[0]).data
+        pointer = builder.bitcast(builder.gep(data, [args[1]]), ir.IntType(8).as_pointer())
+        kind = ir.FunctionType(ir.VoidType(), [pointer.type, _I32, _I32, _I32])
+        function = builder.module.declare_intrinsic("llvm.prefetch.p0i8", (), kind)
+        read, keep, data_cache = (ir.Constant(_I32, v) for v in (0, 3, 1))
+        builder.call(function, [pointer, read, keep, data_cache])
+        return context.get_dummy_value()
+
+    return types.void(array, types.uint64), emit
+
+
+@intrinsic
+def any_lane(typingctx, mask):
+    """True if a mask holds in some lane."""
+
+    def emit(context, builder, sig, args):
+        bits = builder.bitcast(args[0], ir.IntType(mask.lanes))
+        return builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0))
+
+    return types.boolean(mask), emit
+
+
+@intrinsic
+def equal_words(typingctx, array, first, second, lanes):
+    """Mask of array[first + l] == array[second + l] for `lanes` (a constant) elements of a flat uint32 array."""
+    result = Vector("b", lanes.literal_value)
+
+    def emit(context, builder, sig, args):
+        data = context.make_array(sig.args[0])(context, builder, args[0]).data
+        kind = ir.VectorType(_I32, result.lanes).as_pointer()
+        left, right = (builder.load(builder.bitcast(builder.gep(data, [i]), kind), align=4) for i in args[1:3])
+        return builder.icmp_unsigned("==", left, right)
+
+    return result(array, types.uint64, types.uint64, lanes), emit
+
+
+@intrinsic
+def store_interleaved(typingctx, array, index, a, b):
+    """Write a[0], b[0], a[1], b[1], ... to a flat array of words from `index` on."""
+
+    def emit(context, builder, sig, args):
+        order = [lane + side * a.lanes for lane in range(a.lanes) for side in (0, 1)]
+        mask = ir.Constant(ir.VectorType(_I32, len(order)), order)
+        both = builder.shuffle_vector(args[2], args[3], mask)
+        pointer = _pointer(context, builder, sig.args[0], args[0], args[1], Vector(a.kind, 2 * a.lanes))
+        builder.store(both, pointer, align=8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.uint64, a, b), emit
+
+
+@intrinsic
+def lane_sums(typingctx, p0, p1, p2, p3, p4, p5, p6, p7):
+    """Lane i of the result is the sum of the eight lanes of p_i, as ((0+4)+(2+6)) + ((1+5)+(3+7))."""
+
+    def emit(context, builder, sig, args):
+        # Each level adds the upper to the lower half of what is left of every vector, two vectors at a time.
+        level, width = list(args), 8
+        while width > 1:
+            half = width // 2
+            starts = range(0, 8, width)
+            low = [s + i + side * 8 for side in (0, 1) for s in starts for i in range(half)]
+            high = [s + i + half + side * 8 for side in (0, 1) for s in starts for i in range(half)]
+            pick = [ir.Constant(ir.VectorType(_I32, 8), order) for order in (low, high)]
+            level = [
+                builder.fadd(*(builder.shuffle_vector(a, b, order) for order in pick))
+                for a, b in zip(level[::2], level[1::2], strict=True)
+            ]
+            width = half
+        return level[0]
+
+    return p0(p0, p1, p2, p3, p4, p5, p6, p7), emit
+
+
+@intrinsic
+def panel_gather(typingctx, panel, array, index, x):
+    """Add x * array[index + lanes * row : ...] to each row of a panel, fused; x is a scalar."""
+
+    def emit(context, builder, sig, args):
+        rows, _, start, scalar = args
+        factor = context.cast(builder, scalar, sig.args[3], types.float64)
+        zero = ir.Constant(_I32, 0)
+        first = builder.insert_element(ir.Constant(panel.vector.llvm, ir.Undefined), factor, zero)
+        splat = ir.Constant(ir.VectorType(_I32, panel.lanes), [0] * panel.lanes)
+        factor = builder.shuffle_vector(first, first, splat)
+        for row in range(panel.rows):
+            where = builder.add(start, ir.Constant(start.type, row * panel.lanes))
+            vector = builder.load(_pointer(context, builder, sig.args[1], args[1], where, panel.vector), align=8)
+            total = _call(builder, "fma", vector.type, [factor, vector, builder.extract_value(rows, row)])
+            rows = builder.insert_value(rows, total, row)
+        return rows
+
+    return panel(panel, array, types.uint64, types.float64), emit

@@ -1,0 +1,118 @@
+"""Mean functions of generalised linear models, eight margins at a time, from additions, products and divisions alone.
+
+`residual(family, z, y)` is dl/dz, the derivative of the negative log-likelihood at margin z = x'theta and target y:
+
+    LINEAR    z - y                            target real, unit variance
+    LOGISTIC  1/(1 + exp(-z)) - y              target 0 or 1
+    POISSON   exp(z) - y                       target >= 0
+    PROBIT    -s phi(z) / Phi(s z), s = 2y - 1 target 0 or 1
+
+NaN comes out where NaN goes in. exp is held at exp(+-708), which only an iterate that has diverged can meet.
+Polynomials: minimax fits made in 60 digits; errors of the fit 1.3e-17 (exp) and 2.7e-17 (Mills ratio) relative.
+"""
+
+import numpy as np
+
+from ._jit import inline, jit
+from .vector import absolute, as_double, as_words, fma, load, select, store
+
+LINEAR, LOGISTIC, POISSON, PROBIT = 0, 1, 2, 3
+
+_LIMIT = 708.0
+_LOG2E = 1.4426950408889634
+_LN2_HIGH = 0.6931471803691238  # 33 bits, so that k * _LN2_HIGH is exact
+_LN2_LOW = 1.9082149292705877e-10
+_SHIFT = 6755399441055744.0  # 1.5 * 2^52: adding it rounds to an integer, which then stands in the low bits
+_BIAS = np.uint64(1023)
+_52 = np.uint64(52)
+_DENSITY_0 = 0.3989422804014327  # 1 / sqrt(2 pi)
+
+
+@inline
+def exponential(x):
+    """exp(x) of a vector, |x| held to 708; error below 1 ulp."""
+    x = select(x > _LIMIT, _LIMIT, x)
+    x = select(x < -_LIMIT, -_LIMIT, x)
+    shifted = fma(x, _LOG2E, _SHIFT)
+    k = shifted - _SHIFT
+    r = fma(k, -_LN2_LOW, fma(k, -_LN2_HIGH, x))
+    q = fma(r, 2.5100375929185925e-08, 2.762007600563138e-07)
+    q = fma(r, q, 2.7557268480106926e-06)
+    q = fma(r, q, 2.480152132210459e-05)
+    q = fma(r, q, 0.00019841269863040675)
+    q = fma(r, q, 0.001388888891719689)
+    q = fma(r, q, 0.008333333333330065)
+    q = fma(r, q, 0.041666666666624164)
+    q = fma(r, q, 0.16666666666666669)
+    q = fma(r, q, 0.5000000000000001)
+    return (fma(r * r, q, r) + 1.0) * as_double((as_words(shifted) + _BIAS) << _52)
+
+
+@inline
+def sigmoid(z):
+    """1 / (1 + exp(-z)) of a vector, without overflow or cancellation on either side."""
+    e = exponential(-absolute(z))
+    return select(z < 0.0, e, select(z == z, 1.0, z)) / (e + 1.0)
+
+
+@inline
+def mills_ratio(a):
+    """(1 - Phi(a)) / phi(a) of a vector, a >= 0: polynomial in (a - 5)/(a + 5) of (1 + a) times the ratio."""
+    t = (a - 5.0) / (a + 5.0)
+    q = fma(t, -9.99802240829343e-10, -7.077031841982677e-10)
+    q = fma(t, q, 1.1281645525139734e-08)
+    q = fma(t, q, 9.094218432472913e-09)
+    q = fma(t, q, -7.821049220473805e-08)
+    q = fma(t, q, -6.589393318333421e-08)
+    q = fma(t, q, 4.92889412763629e-07)
+    q = fma(t, q, 3.2054886338682205e-07)
+    q = fma(t, q, -3.2780889332747656e-06)
+    q = fma(t, q, -1.7633721137504215e-07)
+    q = fma(t, q, 2.2710081536644496e-05)
+    q = fma(t, q, -2.4805835828998953e-05)
+    q = fma(t, q, -0.00013437445842160464)
+    q = fma(t, q, 0.00045704392266072)
+    q = fma(t, q, 1.9530682704042314e-05)
+    q = fma(t, q, -0.0042012903289861386)
+    q = fma(t, q, 0.016348231274349995)
+    q = fma(t, q, -0.03802659218586716)
+    q = fma(t, q, 0.06150504584074597)
+    q = fma(t, q, -0.06617760077909461)
+    q = fma(t, q, 0.02507217930161715)
+    q = fma(t, q, 0.07778159886873764)
+    q = fma(t, q, -0.2294875382521129)
+    q = fma(t, q, 1.1568486282918946)
+    return q / (a + 1.0)
+
+
+@inline
+def density_ratio(u):
+    """phi(u) / Phi(u) of a vector: the score of a probit."""
+    a = absolute(u)
+    m = mills_ratio(a)
+    square = a * a
+    # The rounding error of the square is given back: exp(-(s + e)/2) = exp(-s/2) (1 - e/2).
+    e = fma(a, a, -square)
+    density = exponential(square * -0.5) * fma(e, -0.5, 1.0) * _DENSITY_0
+    return select(u > 0.0, density, 1.0) / select(u > 0.0, fma(-density, m, 1.0), m)
+
+
+@inline
+def residual(family, z, y):
+    """dl/dz of a vector of margins at a vector of targets."""
+    if family == LOGISTIC:
+        return sigmoid(z) - y
+    if family == LINEAR:
+        return z - y
+    if family == POISSON:
+        return exponential(z) - y
+    s = y * 2.0 - 1.0
+    return -(s * density_ratio(s * z))
+
+
+@jit
+def residuals(family, z, y, out):
+    """out[i] = dl/dz at (z[i], y[i]): float64[m], m a multiple of 8, contiguous."""
+    for i in range(np.uint64(0), np.uint64(z.size), np.uint64(8)):
+        store(out, i, residual(family, load(z, i, 8), load(y, i, 8)))
+    return 0

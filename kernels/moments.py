@@ -1,0 +1,151 @@
+"""Moments of the iterates over replicates, in an order that threads, shards and resumption cannot change.
+
+Replicates are cut into fixed blocks of `BLOCK`. A block's moments (count, mean, centred second moments) are taken in two
+passes over its replicates in order; blocks are joined two by two along a fixed binary tree with the update of Chan,
+Golub and LeVeque (1983), which keeps the digits that naive sums lose when the mean is large.
+
+Centred second moments are packed: the upper triangle, row by row, d (d + 1) / 2 numbers.
+"""
+
+import numpy as np
+from numba import prange
+
+from ._jit import jit, pjit
+
+BLOCK = 64
+
+
+@jit
+def _rotate(basis, delta, out):
+    """out = basis @ delta, accumulated column by column (the inner loop runs over independent sums)."""
+    d = delta.shape[0]
+    out[:] = 0.0
+    for j in range(d):
+        factor = delta[j]
+        for i in range(d):
+            out[i] += basis[j, i] * factor
+
+
+@jit
+def _measure(x, metric, scratch):
+    """x' metric x, or NaN if it or a coordinate is not finite."""
+    d = x.shape[0]
+    scratch[:] = 0.0
+    for j in range(d):
+        factor = x[j]
+        for i in range(d):
+            scratch[i] += metric[j, i] * factor
+    total = 0.0
+    for i in range(d):
+        total += scratch[i] * x[i]
+    for i in range(d):
+        if not np.isfinite(x[i]):
+            return np.nan
+    return total if np.isfinite(total) else np.nan
+
+
+@jit
+def _block_moments(x, good, count, mean, second):
+    """Count, mean and packed centred second moments of the rows of x that are good."""
+    rows, d = x.shape
+    n = 0
+    mean[:] = 0.0
+    second[:] = 0.0
+    for r in range(rows):
+        if good[r]:
+            n += 1
+            for i in range(d):
+                mean[i] += x[r, i]
+    count[0] = n
+    if n == 0:
+        return
+    for i in range(d):
+        mean[i] /= n
+    centred = np.empty(d)
+    for r in range(rows):
+        if good[r]:
+            for i in range(d):
+                centred[i] = x[r, i] - mean[i]
+            at = 0
+            for i in range(d):
+                factor = centred[i]
+                for j in range(d - i):
+                    second[at + j] += factor * centred[i + j]
+                at += d - i
+
+
+@pjit
+def measure(delta, basis_rows, rotated, metric, risk, x):
+    """Risk of every replicate and its iterate in the original coordinates.
+
+    delta       float64[R, d]  iterates in working coordinates
+    basis_rows  float64[d, d]  row j: the j-th working direction in the original coordinates (read only if `rotated`)
+    metric      float64[d, d]  F, symmetric
+    risk        float64[R]     out: x' F x, NaN where not finite
+    x           float64[R, d]  out: iterates in the original coordinates
+    """
+    for r in prange(delta.shape[0]):
+        if rotated:
+            _rotate(basis_rows, delta[r], x[r])
+        else:
+            x[r, :] = delta[r]
+        risk[r] = _measure(x[r], metric, np.empty(delta.shape[1]))
+    return 0
+
+
+@pjit
+def block_moments(x, risk, count, mean, second):
+    """Moments of each block of `BLOCK` rows of x float64[R, d]; rows whose risk is NaN are left out of all three.
+
+    count int64[blocks], mean float64[blocks, d], second float64[blocks, d (d + 1) / 2]: out.
+    """
+    replicates = x.shape[0]
+    for block in prange(count.shape[0]):
+        begin = block * BLOCK
+        end = min(begin + BLOCK, replicates)
+        good = np.isfinite(risk[begin:end])
+        _block_moments(x[begin:end], good, count[block : block + 1], mean[block], second[block])
+    return 0
+
+
+@jit
+def join_moments(count_a, mean_a, second_a, count_b, mean_b, second_b, count, mean, second):
+    """Moments of the union of two disjoint sets, for each of S steps (arrays [S], [S, d], [S, p]); out may be an input."""
+    steps, d = mean_a.shape
+    shift = np.empty(d)
+    for s in range(steps):
+        a = count_a[s]
+        b = count_b[s]
+        n = a + b
+        count[s] = n
+        if b == 0 or a == 0:
+            keep_mean = mean_a if b == 0 else mean_b
+            keep_second = second_a if b == 0 else second_b
+            for i in range(d):
+                mean[s, i] = keep_mean[s, i]
+            for i in range(second.shape[1]):
+                second[s, i] = keep_second[s, i]
+            continue
+        share = b / n
+        weight = a * share
+        for i in range(d):
+            shift[i] = mean_b[s, i] - mean_a[s, i]
+            mean[s, i] = mean_a[s, i] + shift[i] * share
+        at = 0
+        for i in range(d):
+            factor = weight * shift[i]
+            for j in range(d - i):
+                second[s, at + j] = (second_a[s, at + j] + second_b[s, at + j]) + factor * shift[i + j]
+            at += d - i
+    return 0
+
+
+@pjit
+def first_not_finite(delta, out):
+    """out[r] = True if replicate r of delta float64[R, d] has a coordinate that is not finite."""
+    for r in prange(delta.shape[0]):
+        bad = False
+        for i in range(delta.shape[1]):
+            bad |= not np.isfinite(delta[r, i])
+        out[r] = bad
+    return 0

@@ -1,0 +1,150 @@
+"""SGD on a quadratic with Gaussian gradient noise, in the eigenbasis of the Hessian.
+
+One step of one replicate, with Delta = theta - theta*, H = diag(lam) and C C' = G / b (equation (36)):
+
+    Delta <- Delta + eta (C z - lam * Delta),    z ~ N(0, I)
+
+A dense H costs no more: an orthogonal change of coordinates diagonalises it once, before the run. Several arms that
+share their draws (common random numbers) differ in C, lam and eta and pay for z once.
+
+A block of `LANES` replicates runs a whole time segment before the next block starts; its state and its z stay in the
+first-level cache. C is packed in panels of rows (`pack`), whose accumulators stay in registers.
+"""
+
+import numpy as np
+from numba import prange
+
+from ._jit import LANES, inline, jit, pjit
+from .normal import fill_normals
+from .vector import lane_numbers, load, panel_axpy, panel_fma, panel_load, panel_scale, panel_store, panel_triangle
+
+_LOW = np.uint64(0xFFFFFFFF)
+_32 = np.uint64(32)
+_W = np.uint64(LANES)
+_1 = np.uint64(1)
+
+_PANELS = (8, 4, 2, 1) if LANES >= 16 else (4, 2, 1)
+_TALL = np.uint64(_PANELS[0])
+
+
+def panels(dimension):
+    """Heights of the panels that cover `dimension` rows, top to bottom: the tallest first, then a remainder."""
+    tallest = _PANELS[0]
+    heights = [tallest] * (dimension // tallest)
+    rest = dimension % tallest
+    return heights + [h for h in _PANELS[1:] if rest & h]
+
+
+def pack(factors):
+    """Lower triangular factors C[a, d, d] of all arms as the kernel reads them.
+
+    Returns (coefficients, starts): each panel of rows is stored column by column, from its first column that is not zero
+    in any of its rows and in any arm (`starts`, one per panel; a diagonal C costs d, not d^2/2).
+    """
+    arms, dimension, _ = factors.shape
+    starts = []
+    pieces = [[] for _ in range(arms)]
+    top = 0
+    for height in panels(dimension):
+        rows = factors[:, top : top + height, : top + height]
+        used = np.flatnonzero((rows != 0.0).any(axis=(0, 1)))
+        start = min(int(used[0]) if used.size else top, top)
+        starts.append(start)
+        for arm in range(arms):
+            pieces[arm].append(rows[arm, :, start:].T.ravel())
+        top += height
+    return np.stack([np.concatenate(p) for p in pieces]), np.array(starts, dtype=np.uint64)
+
+
+def _rows(height):
+    """One panel of `height` rows of the recursion, as a function that melts into the step."""
+
+    @inline
+    def rows(top, start, at, coefficients, minus_lam, eta, z, delta, offset):
+        row = offset + top * _W
+        position = panel_load(height, delta, row, LANES)
+        drift = panel_scale(minus_lam, top, position)
+        for j in range(start, top):
+            drift = panel_fma(drift, 0, coefficients, at, load(z, np.uint64(j) * _W, LANES))
+            at += np.uint64(height)
+        drift = panel_triangle(drift, coefficients, at, z, top * _W)
+        panel_store(delta, row, panel_axpy(eta, drift, position))
+        return at + np.uint64(height * height)
+
+    return rows
+
+
+_rows_8 = _rows(8)
+_rows_4 = _rows(4)
+_rows_2 = _rows(2)
+_rows_1 = _rows(1)
+
+
+@inline
+def _step(dimension, coefficients, starts, minus_lam, eta, z, delta, offset):
+    """Delta <- Delta + eta (C z - lam Delta) for one arm of one block."""
+    at = np.uint64(0)
+    top = np.uint64(0)
+    panel = np.uint64(0)
+    while top + _TALL <= dimension:
+        if _TALL == np.uint64(8):
+            at = _rows_8(top, starts[panel], at, coefficients, minus_lam, eta, z, delta, offset)
+        else:
+            at = _rows_4(top, starts[panel], at, coefficients, minus_lam, eta, z, delta, offset)
+        top += _TALL
+        panel += _1
+    rest = dimension - top
+    if rest & np.uint64(4):
+        at = _rows_4(top, starts[panel], at, coefficients, minus_lam, eta, z, delta, offset)
+        top += np.uint64(4)
+        panel += _1
+    if rest & np.uint64(2):
+        at = _rows_2(top, starts[panel], at, coefficients, minus_lam, eta, z, delta, offset)
+        top += np.uint64(2)
+        panel += _1
+    if rest & _1:
+        _rows_1(top, starts[panel], at, coefficients, minus_lam, eta, z, delta, offset)
+
+
+@jit
+def _advance_block(minus_lam, coefficients, starts, eta, seed, purpose, replicate, first_step, block, delta):
+    """Run the replicates of one block (rows block * LANES ... of delta) through the steps of a segment."""
+    arms, replicates, dimension = delta.shape
+    d = np.uint64(dimension)
+    begin = block * LANES
+    here = min(LANES, replicates - begin)
+    z = np.empty((dimension + 1) * LANES)
+    state = np.zeros(arms * dimension * LANES)
+    for a in range(arms):
+        for lane in range(here):
+            for i in range(dimension):
+                state[(a * dimension + i) * LANES + lane] = delta[a, begin + lane, i]
+    numbers = lane_numbers(LANES) + (replicate + np.uint64(begin))
+    k0 = seed & _LOW
+    k1 = seed >> _32
+    for k in range(eta.shape[1]):
+        fill_normals(d, purpose, numbers, first_step + np.uint64(k), k0, k1, z)
+        for a in range(arms):
+            offset = np.uint64(a) * d * _W
+            _step(d, coefficients[a], starts, minus_lam[a], eta[a, k], z, state, offset)
+    for a in range(arms):
+        for lane in range(here):
+            for i in range(dimension):
+                delta[a, begin + lane, i] = state[(a * dimension + i) * LANES + lane]
+
+
+@pjit
+def advance_quadratic(minus_lam, coefficients, starts, eta, seed, purpose, first_replicate, first_step, delta):
+    """Run replicates first_replicate ... through steps first_step ... of the recursion, in place.
+
+    minus_lam     float64[A, d]    minus the eigenvalues of H
+    coefficients  float64[A, m]    C of each arm, from `pack`
+    starts        uint64[panels]   from `pack`
+    eta           float64[A, K]    step size of each step
+    seed, purpose, first_replicate, first_step: uint64
+    delta         float64[A, R, d] Delta in the eigenbasis of H, overwritten
+    """
+    blocks = (delta.shape[1] + LANES - 1) // LANES
+    for block in prange(blocks):
+        _advance_block(minus_lam, coefficients, starts, eta, seed, purpose, first_replicate, first_step, block, delta)
+    return 0

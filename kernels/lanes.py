@@ -9,7 +9,7 @@ from .vector import Vector, _call, _pointer
 _I32 = ir.IntType(32)
 
 
-@intrinsic
+@intrinsic(prefer_literal=True)
 def prefetch(typingctx, array, index):
     """Ask for the cache line that holds element `index` of a flat array; changes no value."""
 
@@ -25,7 +25,7 @@ def prefetch(typingctx, array, index):
     return types.void(array, types.uint64), emit
 
 
-@intrinsic
+@intrinsic(prefer_literal=True)
 def any_lane(typingctx, mask):
     """True if a mask holds in some lane."""
 
@@ -36,7 +36,7 @@ def any_lane(typingctx, mask):
     return types.boolean(mask), emit
 
 
-@intrinsic
+@intrinsic(prefer_literal=True)
 def equal_words(typingctx, array, first, second, lanes):
     """Mask of array[first + l] == array[second + l] for `lanes` (a constant) elements of a flat uint32 array."""
     result = Vector("b", lanes.literal_value)
@@ -50,7 +50,7 @@ def equal_words(typingctx, array, first, second, lanes):
     return result(array, types.uint64, types.uint64, lanes), emit
 
 
-@intrinsic
+@intrinsic(prefer_literal=True)
 def store_interleaved(typingctx, array, index, a, b):
     """Write a[0], b[0], a[1], b[1], ... to a flat array of words from `index` on."""
 
@@ -65,7 +65,7 @@ def store_interleaved(typingctx, array, index, a, b):
     return types.void(array, types.uint64, a, b), emit
 
 
-@intrinsic
+@intrinsic(prefer_literal=True)
 def lane_sums(typingctx, p0, p1, p2, p3, p4, p5, p6, p7):
     """Lane i of the result is the sum of the eight lanes of p_i, as ((0+4)+(2+6)) + ((1+5)+(3+7))."""
 
@@ -88,7 +88,7 @@ def lane_sums(typingctx, p0, p1, p2, p3, p4, p5, p6, p7):
     return p0(p0, p1, p2, p3, p4, p5, p6, p7), emit
 
 
-@intrinsic
+@intrinsic(prefer_literal=True)
 def panel_gather(typingctx, panel, array, index, x):
     """Add x * array[index + lanes * row : ...] to each row of a panel, fused; x is a scalar."""
 

@@ -4,7 +4,7 @@ Replicates are cut into fixed blocks of `BLOCK`. A block's moments (count, mean,
 passes over its replicates in order; blocks are joined two by two along a fixed binary tree with the update of Chan,
 Golub and LeVeque (1983), which keeps the digits that naive sums lose when the mean is large.
 
-Centred second moments are packed: the upper triangle, row by row, d (d + 1) / 2 numbers.
+Centred second moments are packed: the lower triangle, row by row, d (d + 1) / 2 numbers.
 """
 
 import numpy as np
@@ -69,9 +69,9 @@ def _block_moments(x, good, count, mean, second):
             at = 0
             for i in range(d):
                 factor = centred[i]
-                for j in range(d - i):
-                    second[at + j] += factor * centred[i + j]
-                at += d - i
+                for j in range(i + 1):
+                    second[at + j] += factor * centred[j]
+                at += i + 1
 
 
 @pjit
@@ -134,9 +134,9 @@ def join_moments(count_a, mean_a, second_a, count_b, mean_b, second_b, count, me
         at = 0
         for i in range(d):
             factor = weight * shift[i]
-            for j in range(d - i):
-                second[s, at + j] = (second_a[s, at + j] + second_b[s, at + j]) + factor * shift[i + j]
-            at += d - i
+            for j in range(i + 1):
+                second[s, at + j] = (second_a[s, at + j] + second_b[s, at + j]) + factor * shift[j]
+            at += i + 1
     return 0
 
 

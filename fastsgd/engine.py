@@ -1,0 +1,289 @@
+"""Spec to stored run: kernels in time segments, with progress, checkpoints, interrupts and resumption."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastsgd import store
+from fastsgd.errors import InputError, StoppedEarly
+from fastsgd.interrupts import StopRequest
+from fastsgd.moments import Node, push, total, unpack
+from fastsgd.threads import kernel_lock, use_threads
+
+if TYPE_CHECKING:
+    from fastsgd.plan import Plan
+    from fastsgd.spec import Spec
+    from fastsgd.wave import Wave
+
+Progress = Callable[[int, int, float], None]
+
+SEGMENT_SECONDS = 0.25
+COMMIT_SECONDS = 2.0
+
+
+def run(
+    spec: Spec | str | Path | Mapping[str, object],
+    path: str | Path | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    threads: int | None = None,
+    progress: Progress | None = None,
+    note: Callable[[str], None] | None = None,
+    time_limit: float | None = None,
+    force: bool = False,
+    allow_unstable: bool = False,
+) -> store.Run:
+    """Run a spec to its end and store it; go on with a stored run that is unfinished; leave a finished one alone.
+
+    Args:
+        spec: a Spec, the path of a TOML file, or a mapping with the same keys.
+        path: the run file. Default: the spec's file with the suffix .h5, or `<name>.h5` here.
+        overrides: "key.subkey=value" settings on top of the spec.
+        threads: kernel threads; default all cores. No result depends on it.
+        progress: called with (replicate-steps done, replicate-steps in all, seconds) a few times a second.
+        note: called with one-line remarks (compiling, resuming, already complete).
+        time_limit: seconds after which the run is checkpointed and StoppedEarly raised.
+        force: replace an existing file at `path`, whatever it is.
+        allow_unstable: run even if a constant step is at or past 2 / lambda_max.
+
+    Returns:
+        The finished run, opened for reading.
+
+    Raises:
+        SpecError: the spec has problems; nothing was started.
+        InputError: `path` holds something else, or the step is unstable; nothing was changed.
+        RunError: the disk or the file failed; what was committed stays.
+        StoppedEarly: interrupt or time limit; the file can be resumed.
+    """
+    from fastsgd.spec import Spec, load_spec
+
+    say = note or (lambda text: None)
+    checked = spec if isinstance(spec, Spec) and not overrides else load_spec(spec, overrides)  # type: ignore[arg-type]
+    if checked.sweep:
+        raise InputError("the spec has a [sweep], one run cannot hold its cells; take it out, or give its keys with --set")
+    target = Path(path) if path is not None else default_path(spec, checked)
+    existing = None
+    if target.exists() and not force:
+        existing = store.open_run(target)
+        checked = existing_seed(checked, existing)
+        compare(checked, existing)
+        if existing.finished:
+            say(f"{target} is complete already; nothing to do")
+            return existing
+    deadline = None if time_limit is None else time.monotonic() + time_limit
+    with kernel_lock, StopRequest() as stop:
+        say("compiling or loading kernels")
+        used = use_threads(threads)
+        plan = _plan(checked.draw_seed(), allow_unstable)
+        writer = _writer(plan, target, existing is not None, force, used)
+        if existing is not None:
+            say(f"resuming {target}")
+        with writer:
+            _Runner(plan, writer, stop, deadline, progress).run()
+    return store.open_run(target)
+
+
+def default_path(source: object, spec: Spec) -> Path:
+    """Where a run goes if nobody says: beside its spec."""
+    if isinstance(source, str | Path):
+        return Path(source).with_suffix(".h5")
+    return Path(f"{spec.name}.h5")
+
+
+def existing_seed(spec: Spec, existing: store.Run) -> Spec:
+    """A spec without a seed goes on with the seed that was drawn for the stored run."""
+    return spec if spec.seed is not None else spec.with_seed(existing.spec.seed)
+
+
+def compare(spec: Spec, existing: store.Run) -> None:
+    """InputError, key by key, if a stored run belongs to another spec."""
+    lines = []
+    if spec.identity() != existing.identity:
+        mine, theirs = _flat(spec.canonical()), _flat(existing.spec.canonical())
+        for key in sorted(mine.keys() | theirs.keys()):
+            if mine.get(key) != theirs.get(key):
+                lines.append(f"{key}: the spec has {mine.get(key)}, {existing.path} has {theirs.get(key)}")
+    elif spec.replicates != existing.replicates:
+        lines.append(f"replicates: the spec has {spec.replicates}, {existing.path} has {existing.replicates}")
+    if lines:
+        advice = "give another file with -o, or --force to replace it"
+        raise InputError([f"{existing.path} holds a run of another spec; {advice}", *lines])
+
+
+def _flat(value: object, prefix: str = "") -> dict[str, object]:
+    if not isinstance(value, dict):
+        return {prefix: value}
+    found: dict[str, object] = {}
+    for key, inner in value.items():
+        found |= _flat(inner, f"{prefix}.{key}" if prefix else str(key))
+    return found
+
+
+def _plan(spec: Spec, allow_unstable: bool) -> Plan:
+    from fastsgd.plan import make_plan, unstable
+
+    plan = make_plan(spec)
+    if not allow_unstable and (lines := unstable(plan)):
+        raise InputError(lines)
+    return plan
+
+
+def _writer(plan: Plan, target: Path, resume: bool, force: bool, threads: int) -> store.RunWriter:
+    from fastsgd.kernels import STREAM_VERSION
+    from fastsgd.kernels.moments import BLOCK
+
+    if resume:
+        return store.open_writer(target)
+    blocks = -(-plan.spec.replicates // BLOCK)
+    levels = blocks.bit_length() + (plan.wave // BLOCK).bit_length() + 2
+    return store.create(
+        target,
+        plan.spec,
+        [_stored(arm.problem) for arm in plan.arms],
+        steps=plan.steps,
+        coordinates=plan.coordinates,
+        step_sizes=np.stack([s(plan.steps) for s in plan.schedules]),
+        wave=plan.wave,
+        block=BLOCK,
+        levels=levels,
+        stream_version=STREAM_VERSION,
+        provenance=store.provenance(plan.spec, threads=threads),
+        force=force,
+    )
+
+
+def _stored(problem: object) -> dict[str, np.ndarray]:
+    names = ("hessian", "noise", "metric", "optimum")
+    return {name: getattr(problem, name) for name in names} | problem.arrays  # type: ignore[attr-defined]
+
+
+class _Runner:
+    """Takes a writer from its last commit to the end of the run."""
+
+    def __init__(
+        self, plan: Plan, writer: store.RunWriter, stop: StopRequest, deadline: float | None, progress: Progress | None
+    ):
+        self.plan, self.writer, self.stop, self.deadline = plan, writer, stop, deadline
+        self.progress = progress or (lambda done, total, seconds: None)
+        self.replicates = plan.spec.replicates
+        self.width = len(plan.arms)
+        self.total = self.replicates * plan.horizon * self.width
+        self.begun = self.committed = time.monotonic()
+        self.commit_cost = 0.0
+        self.done = 0  # replicates of completed waves
+        self.nodes: list[Node] = []  # moments of completed waves
+        self.saved = 0  # recorded steps of the running wave that are in the file
+        self.steps_per_call = 1
+
+    def run(self) -> None:
+        from fastsgd.wave import Wave
+
+        wave = self._restore()
+        while self.done < self.replicates:
+            if wave is None:
+                count = min(self.plan.wave, self.replicates - self.done)
+                wave = Wave(self.plan, self.done, count, self._kept(count))
+            self._drive(wave)
+            self._complete(wave)
+            wave = None
+        moments = total(self.nodes)
+        self._finish(moments)
+
+    def _kept(self, count: int) -> int:
+        return max(0, min(self.plan.spec.record.trajectories - self.done, count))
+
+    def _restore(self) -> Wave | None:
+        """State at the last commit; None if no wave was under way."""
+        from fastsgd.wave import Wave
+
+        checkpoint = self.writer.checkpoint()
+        self.done = checkpoint.progress.replicates_done
+        count = min(self.plan.wave, self.replicates - self.done)
+        if checkpoint.state is None or checkpoint.progress.wave_step == 0 or count == 0:
+            self.nodes = list(checkpoint.nodes)
+            return None
+        wave = Wave(self.plan, self.done, count, self._kept(count))
+        own = len(wave.nodes)
+        self.nodes = list(checkpoint.nodes[:-own])
+        wave.restore(
+            checkpoint.state, checkpoint.progress.wave_step, checkpoint.progress.recorded, checkpoint.nodes[-own:]
+        )
+        wave.diverged_at = np.array(checkpoint.extra["diverged"], dtype=np.int64)
+        self.saved = wave.recorded
+        return wave
+
+    def _drive(self, wave: Wave) -> None:
+        """Take a wave to the horizon."""
+        while not wave.done:
+            begun = time.monotonic()
+            taken = wave.advance(self.steps_per_call)
+            now = time.monotonic()
+            self._adapt(taken, now - begun)
+            steps = self.done * self.plan.horizon + wave.count * wave.step
+            self.progress(steps * self.width, self.total, now - self.begun)
+            if self.stop.reason is not None or (self.deadline is not None and now > self.deadline):
+                self._commit(wave)
+                reason = self.stop.reason or "time limit reached"
+                raise StoppedEarly(
+                    f"{reason} at {100 * steps * self.width / max(self.total, 1):.1f} %; "
+                    f"{self.writer.path} is saved and goes on when the same command is given again"
+                )
+            if now - self.committed > max(COMMIT_SECONDS, 50 * self.commit_cost):
+                self._commit(wave)
+
+    def _adapt(self, taken: int, seconds: float) -> None:
+        """Steps of the next call: as many as fill `SEGMENT_SECONDS`, at most four times what was just measured."""
+        if taken < self.steps_per_call:
+            return  # cut short by a recorded step: says little
+        factor = SEGMENT_SECONDS / max(seconds, 1e-6)
+        self.steps_per_call = max(1, int(taken * min(factor, 4.0)))
+
+    def _save_rows(self, wave: Wave) -> None:
+        """Write what the wave recorded since the last commit."""
+        rows = slice(wave.first, wave.first + wave.count)
+        new = slice(self.saved, wave.recorded)
+        for a in range(self.width):
+            if new.stop > new.start:
+                self.writer.write_risk(a, rows.start, rows.stop, new.start, new.stop, wave.risk[a, :, new])
+                if wave.kept.shape[1]:
+                    last = wave.first + wave.kept.shape[1]
+                    self.writer.write_trajectory(a, wave.first, last, new.start, new.stop, wave.kept[a, :, new])
+        self.saved = wave.recorded
+
+    def _commit(self, wave: Wave) -> None:
+        begun = time.monotonic()
+        self._save_rows(wave)
+        progress = store.Progress(self.done, wave.step, wave.recorded, False)
+        diverged = wave.diverged_at.astype(np.float64)
+        self.writer.commit(progress, wave.delta, [*self.nodes, *wave.nodes], extra={"diverged": diverged})
+        self.committed = time.monotonic()
+        self.commit_cost = self.committed - begun
+
+    def _complete(self, wave: Wave) -> None:
+        """The wave is at the horizon: its rows are final, its moments join the tree."""
+        self._save_rows(wave)
+        for a in range(self.width):
+            self.writer.write_final(a, wave.first, wave.first + wave.count, wave.final[a])
+            self.writer.write_diverged(a, wave.first, wave.first + wave.count, wave.diverged_at[a])
+        for node in wave.nodes:
+            push(self.nodes, node)
+        self.done += wave.count
+        self.saved = 0
+        if self.done < self.replicates:
+            begun = time.monotonic()
+            self.writer.commit(store.Progress(self.done, 0, 0, False), None, self.nodes)
+            self.committed = time.monotonic()
+            self.commit_cost = self.committed - begun
+
+    def _finish(self, moments: Node) -> None:
+        divisor = np.maximum(moments.count - 1, 1)[..., None, None].astype(np.float64)
+        covariance = unpack(moments.m2, self.plan.dimension) / divisor
+        covariance[moments.count < 2] = np.nan
+        mean = np.where(moments.count[..., None] > 0, moments.mean, np.nan)
+        self.writer.commit(store.Progress(self.done, 0, 0, False), None, self.nodes)
+        self.writer.finish(moments.count, mean, covariance)

@@ -1,0 +1,133 @@
+"""From a spec to everything a run needs, resolved once: arms, step sizes, starts, kernels, and how the work is cut."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastsgd import designs, problems, schedules
+from fastsgd.errors import InputError
+from fastsgd.problems import Arm, Stepper
+from fastsgd.problems.working import factor, stationary_covariance, to_working
+
+if TYPE_CHECKING:
+    from fastsgd.spec import Spec
+
+# A wave is what is in memory at once. Its size is part of the file's layout, so it depends on the spec alone.
+_WAVE_BYTES = 32 * 2**20
+_LARGEST_WAVE = 2**14
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run, resolved.
+
+    Attributes:
+        spec: the spec, seed drawn.
+        names: names of the A arms; ("main",) without arms.
+        arms: the arms, in the same order.
+        schedules: step sizes of each arm.
+        steps: int64[S], recorded steps.
+        wave: replicates in memory at once, a power of two and a multiple of the block of the moment tree.
+        start_mean: float64[A, d], mean of Delta_0 in working coordinates.
+        start_factor: float64[A, d, d], lower triangular root of its covariance, or None for a fixed start.
+        stepper: the kernels.
+    """
+
+    spec: Spec
+    names: tuple[str, ...]
+    arms: tuple[Arm, ...]
+    schedules: tuple[schedules.Schedule, ...]
+    steps: NDArray[np.int64]
+    wave: int
+    start_mean: NDArray[np.float64]
+    start_factor: NDArray[np.float64] | None
+    stepper: Stepper
+
+    @property
+    def dimension(self) -> int:
+        return self.arms[0].problem.dimension
+
+    @property
+    def horizon(self) -> int:
+        return int(self.steps[-1])
+
+    @property
+    def coordinates(self) -> Sequence[str]:
+        return self.arms[0].problem.coordinates
+
+    def sizes(self, first: int, last: int) -> NDArray[np.float64]:
+        """Step sizes float64[A, last - first]."""
+        return np.stack([s.sizes(first, last) for s in self.schedules])
+
+
+def resolve_arm(spec: Spec) -> Arm:
+    """One arm of a checked spec: its problem and the covariance of its mini-batch gradient."""
+    problem = problems.build(spec)
+    design, batch = spec.sampling.design, spec.sampling.batch
+    covariance = designs.design_covariance(design, problem.noise, batch, problem.pool_size)
+    return Arm(problem=problem, batch=batch, design=design, covariance=covariance)
+
+
+def make_plan(spec: Spec) -> Plan:
+    """Resolve a checked spec with its seed set."""
+    specs = spec.arm_specs()
+    arms = tuple(resolve_arm(arm) for arm in specs.values())
+    plans = tuple(schedules.from_spec(arm.step) for arm in specs.values())
+    starts = [_start(arm_spec, arm) for arm_spec, arm in zip(specs.values(), arms, strict=True)]
+    factors = [f for _, f in starts if f is not None]
+    return Plan(
+        spec=spec,
+        names=tuple(specs),
+        arms=arms,
+        schedules=plans,
+        steps=np.array(spec.record_steps(), dtype=np.int64),
+        wave=_wave(spec.replicates, len(arms) * arms[0].problem.dimension),
+        start_mean=np.stack([mean for mean, _ in starts]),
+        start_factor=np.stack(factors) if factors else None,
+        stepper=arms[0].problem.stepper(arms),
+    )
+
+
+def unstable(plan: Plan) -> list[str]:
+    """One line for each arm whose constant step is at or past the edge of stability, 2 / lambda_max (Proposition 5.13)."""
+    lines = []
+    for name, arm, schedule in zip(plan.names, plan.arms, plan.schedules, strict=True):
+        if not schedule.constant:
+            continue
+        edge = 2.0 / float(np.linalg.eigvalsh(arm.problem.hessian)[-1])
+        if schedule.size >= edge:
+            key = "step.size" if len(plan.arms) == 1 else f"arms.{name}: step.size"
+            lines.append(
+                f"{key} must be below 2 / lambda_max(H) = {edge:.6g} for a stationary law to exist, "
+                f"got {schedule.size:.6g}; give a smaller step, or --allow-unstable to run all the same"
+            )
+    return lines
+
+
+def _start(spec: Spec, arm: Arm) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+    """Mean and root of the covariance of Delta_0 in working coordinates."""
+    d, basis = arm.problem.dimension, arm.problem.basis
+    start = spec.start
+    if start.kind == "point":
+        return to_working(basis, np.broadcast_to(np.asarray(start.value, dtype=np.float64), (d,))), None
+    if start.kind == "gaussian":
+        return np.zeros(d), np.eye(d) * start.scale
+    schedule = schedules.from_spec(spec.step)
+    if not schedule.constant:
+        raise InputError("start.kind = stationary needs step.schedule = constant, got power; use point or gaussian")
+    covariance = stationary_covariance(arm.problem.hessian, arm.covariance, schedule.size)
+    return np.zeros(d), factor(basis, covariance)
+
+
+def _wave(replicates: int, width: int) -> int:
+    """Replicates of a wave: all of them if they fit into memory and into `_LARGEST_WAVE`, else the largest power of two."""
+    from fastsgd.kernels.moments import BLOCK
+
+    limit = min(_LARGEST_WAVE, max(BLOCK, _WAVE_BYTES // (8 * width)))
+    limit = 1 << (limit.bit_length() - 1)
+    return min(limit, max(BLOCK, 1 << (replicates - 1).bit_length()))

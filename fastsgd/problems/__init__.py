@@ -1,0 +1,29 @@
+"""What is optimised. One file a kind of problem, found by its name: `quadratic`, `glm`.
+
+A kind is a module with `build(spec) -> Problem` and, where its spec can be wrong in ways that only its data tell,
+`check(spec) -> list[str]`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from fastsgd.problems.base import Arm, Problem, Stepper
+
+if TYPE_CHECKING:
+    from fastsgd.spec import Spec
+
+__all__ = ["Arm", "Problem", "Stepper", "build", "check"]
+
+
+def build(spec: Spec) -> Problem:
+    """The problem of a spec of one arm, resolved to arrays."""
+    return import_module(f"fastsgd.problems.{spec.problem.kind}").build(spec)
+
+
+def check(spec: Spec) -> list[str]:
+    """Problems of a well-formed spec that only its files, data and sizes reveal: one line each."""
+    from fastsgd.problems.checks import check as check_all
+
+    return check_all(spec)

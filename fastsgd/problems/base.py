@@ -1,0 +1,83 @@
+"""What a problem is, once resolved to arrays: its optimum, its geometry there, and how kernels advance its replicates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+class Stepper(Protocol):
+    """Advances replicates of all arms of a run through consecutive steps; what `Problem.stepper` returns."""
+
+    def advance(self, delta: Array, sizes: Array, seed: int, first_replicate: int, first_step: int) -> None:
+        """Update delta in place.
+
+        Args:
+            delta: float64[A, R, d], theta - theta* in working coordinates, of replicates first_replicate, ...
+            sizes: float64[A, K], step size of each of the K steps.
+            seed: the run's seed.
+            first_replicate: number of the first row.
+            first_step: number of the first step.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One arm of a run as its stepper sees it.
+
+    Attributes:
+        problem: the problem with this arm's overrides.
+        batch: b.
+        design: name of the sampling design.
+        covariance: float64[d, d], covariance of the mini-batch gradient at the optimum, original coordinates.
+    """
+
+    problem: Problem
+    batch: int
+    design: str
+    covariance: Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """An optimisation problem at its optimum.
+
+    Attributes:
+        kind: the word in `problem.kind`.
+        coordinates: d names.
+        optimum: float64[d], theta*.
+        hessian: float64[d, d], H.
+        noise: float64[d, d], G: covariance of one sample's gradient at theta*; on a pool S_n with 1/n.
+        metric: float64[d, d], F of the risk Delta' F Delta.
+        pool_size: n, or None if samples are always fresh.
+        exact: True if SGD is exactly the linear recursion (36), so that predictions have no bias in the step size.
+        basis: float64[d, d], rows are the working directions (eigenvectors of H), or None: working coordinates are the
+            original ones.
+        arrays: further arrays that a stored run should hold, by name.
+    """
+
+    kind: str
+    coordinates: Sequence[str]
+    optimum: Array
+    hessian: Array
+    noise: Array
+    metric: Array
+    pool_size: int | None = None
+    exact: bool = False
+    basis: Array | None = None
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def dimension(self) -> int:
+        return len(self.optimum)
+
+    def stepper(self, arms: Sequence[Arm]) -> Stepper:
+        """The kernels of this kind of problem, bound to the arms of a run."""
+        raise NotImplementedError

@@ -1,0 +1,96 @@
+"""A quadratic loss with additive Gaussian gradient noise: the linear recursion (36), exact at every step.
+
+L(theta) = (theta - theta*)' H (theta - theta*) / 2, theta* = 0, per-sample gradients H Delta + xi with xi ~ N(0, G).
+The mean of b of them is drawn as one N(H Delta, G / b).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastsgd.problems.base import Arm, Array, Problem
+from fastsgd.problems.matrices import resolve
+
+if TYPE_CHECKING:
+    from fastsgd.spec import Spec
+
+
+def dimension(spec: Spec) -> int:
+    """d, from `dimension` or else from the first matrix that states it."""
+    problem = spec.problem
+    if problem.dimension is not None:
+        return problem.dimension
+    for source in (problem.hessian, problem.noise):
+        if source.eigenvalues is not None:
+            return len(source.eigenvalues)
+        if source.file is not None:
+            return len(spec.array(source.file))
+    raise AssertionError("a checked spec states its dimension")
+
+
+def build(spec: Spec) -> QuadraticProblem:
+    """Resolve the matrices of a checked spec (of one arm)."""
+    from fastsgd.kernels.linalg import symmetric_eigen
+
+    d = dimension(spec)
+    hessian = resolve(spec, spec.problem.hessian, d)
+    noise = resolve(spec, spec.problem.noise, d)
+    eigenvalues, rows = np.empty(d), np.empty((d, d))
+    symmetric_eigen(hessian, eigenvalues, rows)
+    metric = spec.problem.metric
+    if isinstance(metric, str):
+        matrix = {"hessian": hessian, "noise": noise, "identity": np.eye(d)}[metric]
+    else:
+        matrix = np.array(spec.array(metric.file), dtype=np.float64, order="C")
+    return QuadraticProblem(
+        kind="quadratic",
+        coordinates=[str(i) for i in range(d)],
+        optimum=np.zeros(d),
+        hessian=hessian,
+        noise=noise,
+        metric=matrix,
+        exact=True,
+        basis=None if np.array_equal(rows, np.eye(d)) else rows,
+        eigenvalues=eigenvalues,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuadraticProblem(Problem):
+    """`eigenvalues`: float64[d], of H along the working directions."""
+
+    eigenvalues: Array
+
+    def stepper(self, arms: Sequence[Arm]) -> QuadraticStepper:
+        return QuadraticStepper(arms)
+
+
+class QuadraticStepper:
+    """The recursion in the eigenbasis of H; all arms use the same normals."""
+
+    def __init__(self, arms: Sequence[Arm]):
+        from fastsgd.kernels.quadratic import pack
+        from fastsgd.problems.working import factor
+
+        self._minus_lam = np.stack([-arm.problem.eigenvalues for arm in arms])  # type: ignore[attr-defined]
+        self._coefficients, self._starts = pack(np.stack([factor(a.problem.basis, a.covariance) for a in arms]))
+
+    def advance(self, delta: Array, sizes: Array, seed: int, first_replicate: int, first_step: int) -> None:
+        from fastsgd.kernels.philox import PURPOSE_NOISE
+        from fastsgd.kernels.quadratic import advance_quadratic
+
+        advance_quadratic(
+            self._minus_lam,
+            self._coefficients,
+            self._starts,
+            sizes,
+            np.uint64(seed),
+            PURPOSE_NOISE,
+            np.uint64(first_replicate),
+            np.uint64(first_step),
+            delta,
+        )

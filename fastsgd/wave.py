@@ -1,0 +1,162 @@
+"""One wave: the replicates that are in memory at once, taken from step 0 to the horizon in time segments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastsgd.kernels.moments import BLOCK, block_moments, first_not_finite, measure
+from fastsgd.moments import PARTIAL, Node, empty, places, reduce_blocks
+from fastsgd.plan import Plan
+
+
+class Wave:
+    """State of replicates first .. first + count - 1 of all arms.
+
+    Attributes:
+        delta: float64[A, count, d], working coordinates.
+        step: steps taken.
+        recorded: recorded steps behind it.
+        nodes: moments of the wave's whole blocks, and of a last block that is not full.
+        risk: float64[A, count, S], NaN where not recorded yet or not finite.
+        diverged_at: int64[A, count], -1 or the first step at which a coordinate was not finite.
+        kept: float64[A, K, S, d], iterates of the first K replicates at recorded steps.
+    """
+
+    def __init__(self, plan: Plan, first: int, count: int, kept: int):
+        self.plan = plan
+        self.first = first
+        self.count = count
+        arms, dimension, steps = len(plan.arms), plan.dimension, len(plan.steps)
+        self.step = 0
+        self.recorded = 0
+        self.delta = _initial(plan, first, count)
+        self.nodes = [empty(*place, arms, steps, dimension) for place in _places(first, count)]
+        self.risk = np.full((arms, count, steps), np.nan)
+        self.diverged_at = np.full((arms, count), -1, dtype=np.int64)
+        self.kept = np.full((arms, kept, steps, dimension), np.nan)
+        self.final = np.full((arms, count, dimension), np.nan)
+        if int(plan.steps[0]) == 0:
+            self._record()
+
+    def restore(self, delta: NDArray[np.float64], step: int, recorded: int, nodes: Iterable[Node]) -> None:
+        """Continue from a checkpoint."""
+        self.delta = np.ascontiguousarray(delta)
+        self.step, self.recorded = step, recorded
+        stored = {(node.level, node.index): node for node in nodes}
+        for node in self.nodes:
+            kept = stored[node.level, node.index]
+            for mine, theirs in zip(node.parts(), kept.parts(), strict=True):
+                mine[...] = theirs
+
+    @property
+    def done(self) -> bool:
+        return self.recorded == len(self.plan.steps)
+
+    def next_record(self) -> int:
+        """The next step to be recorded."""
+        return int(self.plan.steps[self.recorded])
+
+    def advance(self, steps: int) -> int:
+        """Take at most `steps` steps, not past the next recorded one; returns how many were taken."""
+        taken = min(steps, self.next_record() - self.step)
+        before = self.delta.copy()
+        self._run(self.delta, self.first, self.step, taken)
+        self._find_diverged(before, taken)
+        self.step += taken
+        if self.step == self.next_record():
+            self._record()
+        return taken
+
+    def _run(self, delta: NDArray[np.float64], first: int, step: int, taken: int) -> None:
+        plan = self.plan
+        plan.stepper.advance(delta, plan.sizes(step, step + taken), plan.spec.seed, first, step)  # type: ignore[arg-type]
+
+    def _find_diverged(self, before: NDArray[np.float64], taken: int) -> None:
+        """Note the exact step for every replicate that stopped being finite in this segment."""
+        bad = not_finite(self.delta) & (self.diverged_at < 0)
+        if not bad.any():
+            return
+        for block in np.unique(np.flatnonzero(bad.any(axis=0)) // BLOCK):
+            rows = slice(int(block) * BLOCK, min(int(block + 1) * BLOCK, self.count))
+            self._locate(np.ascontiguousarray(before[:, rows]), rows, bad[:, rows], self.step, taken)
+
+    def _locate(
+        self, before: NDArray[np.float64], rows: slice, bad: NDArray[np.bool_], step: int, taken: int
+    ) -> None:
+        """Halve the segment until the step is found; every number is a function of its address, so runs repeat."""
+        if not bad.any():
+            return
+        if taken == 1:
+            self.diverged_at[:, rows][bad] = step + 1
+            return
+        half = taken // 2
+        middle = before.copy()
+        self._run(middle, self.first + rows.start, step, half)
+        early = not_finite(middle) & bad
+        self._locate(before, rows, early, step, half)
+        self._locate(middle, rows, bad & ~early, step + half, taken - half)
+
+    def _record(self) -> None:
+        """Moments, risks and kept iterates at the step just reached."""
+        plan, s = self.plan, self.recorded
+        whole = self.count // BLOCK
+        blocks = -(-self.count // BLOCK)
+        packed = self.nodes[0].m2.shape[-1]
+        x = np.empty(self.delta.shape[1:])
+        risk = np.empty(self.count)
+        for a, arm in enumerate(plan.arms):
+            basis = arm.problem.basis
+            rows = np.zeros((plan.dimension, plan.dimension)) if basis is None else basis
+            measure(self.delta[a], rows, basis is not None, arm.problem.metric, risk, x)
+            count, mean = np.empty(blocks, dtype=np.int64), np.empty((blocks, plan.dimension))
+            m2 = np.empty((blocks, packed))
+            block_moments(x, risk, count, mean, m2)
+            parts = reduce_blocks(count[:whole], mean[:whole], m2[:whole])
+            if blocks > whole:
+                parts.append((count[whole:], mean[whole:], m2[whole:]))
+            for node, (part_count, part_mean, part_m2) in zip(self.nodes, parts, strict=True):
+                node.count[a, s], node.mean[a, s], node.m2[a, s] = part_count[0], part_mean[0], part_m2[0]
+            self.risk[a, :, s] = risk
+            self.kept[a, :, s] = x[: self.kept.shape[1]]
+            # A risk that overflows before its coordinates do is a divergence too.
+            late = np.isnan(risk) & (self.diverged_at[a] < 0)
+            self.diverged_at[a, late] = self.step
+            if s + 1 == len(plan.steps):
+                self.final[a] = x
+        self.recorded += 1
+
+
+def not_finite(delta: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """bool[A, R]: replicates with a coordinate that is not finite."""
+    out = np.empty(delta.shape[:2], dtype=np.bool_)
+    for a in range(len(delta)):
+        first_not_finite(delta[a], out[a])
+    return out
+
+
+def _places(first: int, count: int) -> list[tuple[int, int]]:
+    """Nodes of a wave: its whole blocks as the tree cuts them, then a last block that is not full."""
+    whole, rest = divmod(count, BLOCK)
+    found = places(first // BLOCK, whole)
+    return [*found, (PARTIAL, first // BLOCK + whole)] if rest else found
+
+
+def _initial(plan: Plan, first: int, count: int) -> NDArray[np.float64]:
+    """Delta_0, float64[A, count, d]: the mean, plus the factor times normals that all arms share."""
+    from fastsgd.kernels.philox import PURPOSE_START
+    from fastsgd.kernels.quadratic import advance_quadratic, pack
+
+    delta = np.repeat(plan.start_mean[:, None, :], count, axis=1)
+    if plan.start_factor is not None:
+        arms, dimension = plan.start_mean.shape
+        coefficients, starts = pack(plan.start_factor)
+        # One step of the recursion with H = 0 and eta = 1 adds exactly the factor times the normals.
+        still, one = np.zeros((arms, dimension)), np.ones((arms, 1))
+        seed = np.uint64(plan.spec.seed)
+        advance_quadratic(
+            still, coefficients, starts, one, seed, PURPOSE_START, np.uint64(first), np.uint64(0), delta
+        )
+    return delta

@@ -1,0 +1,70 @@
+"""Contraction factors a = 1 - eta l without cancellation: near a = 0, near a = 1 and near a = -1."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fastsgd.theory import _dd
+from fastsgd.theory._check import Array
+from fastsgd.theory.eigen import Eigenbasis
+
+
+def contraction(basis: Eigenbasis, eta: float | Array) -> tuple[Array, Array, Array]:
+    """x = eta l, a = 1 - x and g = 2 - x, each to a few units of rounding of itself.
+
+    eta: a number, giving float64[d], or float64[T, 1], giving float64[T, d]. The product is kept exact (two_product),
+    so that 2 - eta l has full relative accuracy up to the edge of stability.
+    """
+    hi, lo = _dd.two_product(eta, basis.values)
+    lo = lo + eta * basis.correction
+    return hi + lo, (1.0 - hi) - lo, (2.0 - hi) - lo
+
+
+def log_magnitude(x: Array, a: Array, g: Array) -> Array:
+    """log|1 - x| from the triple of `contraction`; -inf where a = 0."""
+    with np.errstate(divide="ignore"):
+        near_zero = np.log(np.abs(a))
+    small = np.abs(x) < 0.5
+    edge = np.abs(g) < 0.5
+    result: Array = np.where(
+        small, np.log1p(-np.where(small, x, 0.0)), np.where(edge, np.log1p(-np.where(edge, g, 0.0)), near_zero)
+    )
+    return result
+
+
+def pair_gap(x: Array, g: Array) -> Array:
+    """1 - a_i a_j = (x_i g_j + x_j g_i)/2, float64[d, d]; all terms positive inside the stable region."""
+    product = np.multiply.outer(x, g)
+    result: Array = 0.5 * (product + product.T)
+    return result
+
+
+def power(log_abs: Array, sign: Array, k: float) -> Array:
+    """a^k = sign^k exp(k log|a|) for an integer k >= 0, elementwise; a^0 = 1 also at a = 0; inf on overflow."""
+    if k == 0:
+        return np.ones_like(log_abs)
+    with np.errstate(over="ignore", under="ignore"):
+        magnitude: Array = np.exp(k * log_abs)
+    return magnitude if k % 2 == 0 else sign * magnitude
+
+
+def geometric_sum(u: Array, log_abs: Array, sign: Array, k: float) -> Array:
+    """(1 - r^k)/(1 - r) = sum_{t<k} r^t for r = 1 - u = sign exp(log_abs), elementwise; k where u = 0."""
+    if k == 0:
+        return np.zeros_like(u)
+    near = np.abs(u) < 0.5
+    safe = np.where(u == 0.0, 1.0, u)
+    with np.errstate(over="ignore", under="ignore"):
+        close = -np.expm1(k * np.log1p(-np.where(near, u, 0.0)))
+        if k % 2 == 0:
+            far = -np.expm1(k * log_abs)
+        else:
+            far = np.where(sign > 0, -np.expm1(k * log_abs), 1.0 + np.exp(k * log_abs))
+        result: Array = np.where(u == 0.0, k, np.where(near, close, far) / safe)
+    return result
+
+
+def as_column(etas: ArrayLike) -> Array:
+    """float64[T] -> float64[T, 1]."""
+    return np.asarray(etas, np.float64)[:, None]

@@ -32,6 +32,14 @@ def dimension(spec: Spec) -> int:
     raise AssertionError("a checked spec states its dimension")
 
 
+def check(spec: Spec) -> tuple[list[str], int | None, None]:
+    """Problems of the matrices, d if it could be told, and no pool."""
+    from fastsgd.problems.matrices_check import check_matrices
+
+    lines = check_matrices(spec)
+    return lines, (None if lines else dimension(spec)), None
+
+
 def build(spec: Spec) -> QuadraticProblem:
     """Resolve the matrices of a checked spec (of one arm)."""
     from fastsgd.kernels.linalg import symmetric_eigen

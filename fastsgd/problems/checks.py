@@ -1,0 +1,45 @@
+"""What only a spec's files, data and sizes reveal: one line for each problem, all of them at once."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from fastsgd import designs
+
+if TYPE_CHECKING:
+    from fastsgd.spec import Spec
+
+
+def check(spec: Spec) -> list[str]:
+    """Lines `key rule, got value; remedy` for every arm; empty when a run can start."""
+    found: list[str] = []
+    for name, arm in spec.arm_specs().items():
+        lines = _check_arm(arm)
+        found += [line if line in found or not spec.arms else f"arms.{name}: {line}" for line in lines]
+    return list(dict.fromkeys(found))
+
+
+def _check_arm(spec: Spec) -> list[str]:
+    # A kind says by itself what is wrong with its matrices or data, and how large they are.
+    lines, dimension, pool_size = import_module(f"fastsgd.problems.{spec.problem.kind}").check(spec)
+    design = designs.get(spec.sampling.design)
+    if design.pooled and spec.problem.kind == "quadratic":
+        lines.append(
+            f"sampling.design must be fresh for a quadratic problem (it has no pool), got {design.name}; take the key out"
+        )
+    elif pool_size is not None and not design.pooled:
+        lines.append(
+            f"sampling.design must be without-replacement or with-replacement on a pool of data, got {design.name}; "
+            "choose how the pool is sampled"
+        )
+    elif pool_size is not None or not design.pooled:
+        lines += design.problems(spec.sampling.batch, pool_size)
+    value = getattr(spec.start, "value", 0.0)
+    if dimension is not None and not isinstance(value, float | int) and len(value) != dimension:
+        lines.append(f"start.value must have one number a coordinate, that is {dimension}, got {len(value)}")
+    if spec.start.kind == "stationary" and spec.step.schedule != "constant":
+        lines.append(
+            f"start.kind = stationary needs step.schedule = constant, got {spec.step.schedule}; use point or gaussian"
+        )
+    return lines

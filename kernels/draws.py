@@ -121,9 +121,7 @@ def _integers_one_by_one(plan, scratch, seed, replicate, step, at):
         reject_below = (np.uint64(2**32) - r) % r
         while True:
             if used & _3 == _0:
-                w0, w1, w2, w3 = philox4x32(
-                    used >> _2, step & _LOW, replicate & _LOW, c3, seed & _LOW, seed >> _32
-                )
+                w0, w1, w2, w3 = philox4x32(used >> _2, step & _LOW, replicate & _LOW, c3, seed & _LOW, seed >> _32)
                 block[0], block[1], block[2], block[3] = w0 & _LOW, w1 & _LOW, w2 & _LOW, w3 & _LOW
             m = block[used & _3] * r
             used += _1

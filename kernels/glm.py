@@ -25,7 +25,6 @@ from .vector import doubles, fma, load, panel_store, panel_zero, store
 
 _0, _1, _2, _7, _8 = (np.uint64(i) for i in (0, 1, 2, 7, 8))
 _AHEAD = np.uint64(32)
-FINE, DIVERGED = 0, 1
 
 
 def row_width(d: int) -> int:
@@ -115,8 +114,8 @@ def _fetch(pool, width, batch, at, b):
 
 
 @jit
-def _replicate(delta, r, optimum, pool, width, ridge, family, plan, scratch, etas, seed, replicate, first_step, status):
-    """Steps of one replicate, all arms: delta[:, r, :] in place; status[a, r] = 1 + the step where arm a diverged."""
+def _replicate(delta, r, optimum, pool, width, ridge, family, plan, scratch, etas, seed, replicate, first_step):
+    """Steps of one replicate, all arms: delta[:, r, :] in place."""
     arms, d = delta.shape[0], np.uint64(delta.shape[2])
     steps = np.uint64(etas.shape[1])
     b = plan.b
@@ -137,23 +136,17 @@ def _replicate(delta, r, optimum, pool, width, ridge, family, plan, scratch, eta
         if k + _1 < steps and b <= np.uint64(256):
             _fetch(pool, width, ring, (k + _1) % ring_steps * b, b)
         for a in range(arms):
-            if status[a, r] != 0:
-                continue
             for j in range(d):
                 theta[j] = optimum[j] + delta[a, r, j]
             _residuals(family, pool, width, ring, here, b, theta, targets, weights)
             _add_up(pool, width, ring, here, b, weights, total)
-            size = 0.0
             for j in range(d):
                 g = fma(ridge, theta[j], total[j] * inverse)
                 delta[a, r, j] = fma(-etas[a, k], g, delta[a, r, j])
-                size += abs(delta[a, r, j])
-            if not size < 1e150:
-                status[a, r] = np.int64(first_step + k) + 1
 
 
 @jit
-def _task(delta, optimum, pool, ridge, family, b, design, etas, seed, first_replicate, first_step, status):
+def _task(delta, optimum, pool, ridge, family, b, design, etas, seed, first_replicate, first_step):
     """`advance_glm` for some successive replicates on one thread."""
     plan = make_plan(pool.shape[0], b, design)
     scratch = make_scratch(plan)
@@ -162,24 +155,24 @@ def _task(delta, optimum, pool, ridge, family, b, design, etas, seed, first_repl
     for r in range(delta.shape[1]):
         _replicate(
             delta, r, optimum, rows, width, ridge, family, plan, scratch, etas,
-            seed, first_replicate + np.uint64(r), first_step, status,
+            seed, first_replicate + np.uint64(r), first_step,
         )  # fmt: skip
 
 
 @pjit
-def advance_glm(delta, optimum, pool, ridge, family, b, design, etas, seed, first_replicate, first_step, tasks, status):
+def advance_glm(delta, optimum, pool, ridge, family, b, design, etas, seed, first_replicate, first_step, tasks):
     """Advance every replicate of every arm by etas.shape[1] steps; arms share the mini-batches.
 
     delta: float64[A, R, d], theta minus the optimum, updated in place; optimum: float64[d]; pool: `pack_pool`;
     family: a code of `links`; b: batch; design: a code of `draws`; etas: float64[A, steps], step sizes from first_step on;
-    seed, first_replicate, first_step: uint64; tasks: parts into which replicates are divided among threads;
-    status: int64[A, R], 0 or 1 + the step at which the replicate diverged (it then stays where it was), in place. Returns 0.
+    seed, first_replicate, first_step: uint64; tasks: parts into which replicates are divided among threads.
+    A replicate that diverges overflows to infinities and NaN, which stay. Returns 0.
     """
     replicates = delta.shape[1]
     for task in prange(tasks):
         start, stop = replicates * task // tasks, replicates * (task + 1) // tasks
         _task(
             delta[:, start:stop], optimum, pool, ridge, family, b, design, etas,
-            seed, first_replicate + np.uint64(start), first_step, status[:, start:stop],
+            seed, first_replicate + np.uint64(start), first_step,
         )  # fmt: skip
     return 0

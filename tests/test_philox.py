@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-from reference_philox import block, philox4
-
 from fastsgd.kernels._jit import jit
 from fastsgd.kernels.philox import PURPOSE_BATCH, counter_high, philox4x32
 from fastsgd.kernels.vector import lane_numbers, store
+from reference_philox import block, philox4
 
 ONES = 0xFFFFFFFF
 LOW = np.uint64(ONES)
@@ -72,5 +71,9 @@ def test_address_uses_every_bit_of_replicate_and_step() -> None:
     replicate, step = (0xAB << 32) | 17, (0xCDEF << 32) | 99
     assert int(_word_3(PURPOSE_BATCH, np.uint64(replicate), np.uint64(step))) == 0x02ABCDEF
     base = block(1, "batch", 17, 99, 0)
-    others = [block(1, "batch", replicate, 99, 0), block(1, "batch", 17, step, 0), block((1 << 32) | 1, "batch", 17, 99, 0)]
+    others = [
+        block(1, "batch", replicate, 99, 0),
+        block(1, "batch", 17, step, 0),
+        block((1 << 32) | 1, "batch", 17, 99, 0),
+    ]
     assert len({base, *others}) == 4

@@ -1,0 +1,183 @@
+"""Makes a new run file under a temporary name and puts it in place when it is whole."""
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastsgd.errors import InputError, RunError
+from fastsgd.store import layout, skeleton
+from fastsgd.store.format import ATTRIBUTE_LIMIT, FORMAT, FORMAT_VERSION, LAYOUT, RECORDS, Progress
+from fastsgd.store.layout import MUTABLE, Extra, Sizes, Variable
+from fastsgd.store.lock import WriterLock
+from fastsgd.store.raw import Extent, RawFile, sync_folder
+from fastsgd.store.record import Record
+from fastsgd.store.writer import RunWriter, open_locked
+
+# Headers, dimension lists and alignment of a structure, generously.
+OVERHEAD = 4 << 20
+
+
+def create(
+    path: str | os.PathLike[str],
+    spec: Any,
+    problems: Mapping[str, Mapping[str, NDArray[Any]]],
+    *,
+    steps: ArrayLike,
+    coordinates: Sequence[str],
+    wave: int,
+    levels: int,
+    step_sizes: ArrayLike,
+    provenance: Mapping[str, Any],
+    stream_version: int | str,
+    block: int = 64,
+    replicates: int | None = None,
+    first_replicate: int = 0,
+    trajectories: int = 0,
+    with_arms: bool | None = None,
+    extra_state: Mapping[str, Sequence[int]] | None = None,
+    extra_replicate: Extra | None = None,
+    extra_result: Extra | None = None,
+    note: Any = None,
+    force: bool = False,
+) -> RunWriter:
+    """Makes the whole structure of a run, with all its space, and opens it for writing.
+
+    Args:
+        path: the file to make; its folder must exist.
+        spec: has identity(), document(), arrays(); `replicates` and `arms` are its defaults here.
+        problems: arm -> arrays: hessian, noise, metric float64[d, d], optimum float64[d], and any others (pool_*),
+            which are stored once if all arms share them.
+        steps: int64[S] recorded steps. coordinates: d names. step_sizes: float64[S] or [A, S].
+        wave: replicates that run together (W). levels: most moment nodes alive at once. block: replicates of a leaf.
+        replicates: rows of the file; row i is replicate first_replicate + i. trajectories: rows that keep iterates (K).
+        with_arms: whether datasets get a leading axis `arm`; default: whether the spec has a table of arms.
+        extra_state: name -> shape of further float64 arrays for `commit(extra=...)`.
+        extra_replicate: name -> (shape, dtype, attrs) of further datasets [replicate, *shape] for `write_rows`; attrs
+            may have `dims`, names of the axes of shape, and `missing`, the value of integers not written yet.
+        extra_result: likewise, datasets [*shape] for `finish(results=...)`.
+        note: JSON value of the first commit record.
+        force: replace a file that exists.
+
+    Raises:
+        InputError: no such folder, or too little free space (said how much is needed).
+        RunError: the file exists, another process writes it, or the disk fails.
+    """
+    path = Path(path)
+    arms = tuple(problems)
+    names = tuple(str(c) for c in coordinates)
+    recorded = np.asarray(steps, np.int64)
+    rows = int(spec.replicates if replicates is None else replicates)
+    sizes = Sizes(
+        arms, bool(getattr(spec, "arms", None)) if with_arms is None else with_arms, names, len(recorded), rows,
+        first_replicate, min(trajectories, rows), wave, block, levels,
+    )  # fmt: skip
+    sizes_of_steps = np.broadcast_to(np.asarray(step_sizes, np.float64), (len(arms), len(recorded)))
+    arrays = dict(spec.arrays())
+    parts = layout.variables(
+        sizes, recorded, list(problems.values()), sizes_of_steps, arrays,
+        extra_state or {}, extra_replicate or {}, extra_result or {},
+    )  # fmt: skip
+    attrs, documents = _texts(spec, provenance, stream_version, sizes, parts)
+    _check_place(path, parts)
+    lock = WriterLock(path)
+    try:
+        _clean(path)
+        if path.exists() and not force:
+            raise RunError(f"{path} exists already; give another file, or force to replace it")
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        try:
+            _write(temporary, parts, attrs, documents, note)
+            _put_in_place(temporary, path)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+        return open_locked(path, lock)
+    except BaseException:
+        lock.release()
+        raise
+
+
+def _texts(
+    spec: Any, provenance: Mapping[str, Any], stream_version: int | str, sizes: Sizes, parts: Sequence[Variable]
+) -> tuple[dict[str, str | int], dict[str, str]]:
+    identity = spec.identity()
+    spec_text, provenance_text = skeleton.text_of(spec.document()), skeleton.text_of(provenance)
+    attrs: dict[str, str | int] = {
+        "format": FORMAT, "format_version": FORMAT_VERSION, "identity": identity, "stream_version": stream_version,
+        "name": str(getattr(spec, "name", "")), "title": f"fastsgd run {getattr(spec, 'name', '')}".strip(),
+    }  # fmt: skip
+    documents = {"spec": spec_text, LAYOUT: skeleton.text_of(layout.document(sizes, parts))}
+    # Where it came from is no result: as an attribute it stays out of comparisons of datasets.
+    for name, text in (("spec", spec_text), ("provenance", provenance_text)):
+        if len(text.encode()) <= ATTRIBUTE_LIMIT:
+            attrs[name] = text
+        else:
+            documents[name] = text
+    return attrs, documents
+
+
+def _check_place(path: Path, parts: Sequence[Variable]) -> None:
+    if not path.parent.is_dir():
+        raise InputError(f"folder {path.parent} does not exist; make it first")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give a file name")
+    need = sum(v.nbytes for v in parts) + OVERHEAD
+    free = shutil.disk_usage(path.parent).free
+    if need > free:
+        raise InputError(
+            f"{path} needs {_size(need)}, {_size(free)} are free in {path.parent}; "
+            "take fewer replicates, recorded steps or trajectories, or another disk"
+        )
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.4g} TB"
+
+
+def _clean(path: Path) -> None:
+    """Removes what killed processes left; the lock says that nobody is making this file now."""
+    for old in path.parent.iterdir():
+        if old.name.startswith(f".{path.name}.") and old.name.endswith(".partial"):
+            with suppress(OSError):
+                old.unlink()
+
+
+def _write(
+    path: Path, parts: Sequence[Variable], attrs: Mapping[str, str | int], documents: Mapping[str, str], note: Any
+) -> None:
+    extents = skeleton.build(path, parts, attrs, documents)
+    file = RawFile(path, write=True)
+    try:
+        for v in parts:
+            if v.dtype == "str":
+                continue
+            if v.data is not None:
+                file.write(extents[v.name], np.asarray(v.data))
+            else:
+                file.fill(extents[v.name], v.fill)
+        changing = [extents[v.name] for v in parts if v.kind in MUTABLE]
+        record = Record(0, Progress(), file.crc_outside(changing, file.size()), note=note)
+        place: Extent = extents[RECORDS]
+        file.write_bytes(place.at(record.row).offset, record.encode(place.shape[1]))
+        file.sync()
+    finally:
+        file.close()
+
+
+def _put_in_place(temporary: Path, path: Path) -> None:
+    try:
+        temporary.replace(path)
+    except OSError as error:
+        raise RunError(f"cannot put {path} in place: {error.strerror or error}") from error
+    sync_folder(path.parent)

@@ -1,0 +1,192 @@
+"""Reads a run: also one that is being written, as of its last commit, without ever standing in the writer's way."""
+
+import json
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastsgd.errors import InputError, RunError
+from fastsgd.store import opened as files
+from fastsgd.store.format import Progress
+from fastsgd.store.merge import covariance, merge_nodes
+from fastsgd.store.raw import RawFile
+from fastsgd.store.record import FINAL_SEQUENCE, Record
+from fastsgd.store.slots import NodePool
+
+if TYPE_CHECKING:
+    from fastsgd.spec import Spec
+
+RETRIES = 20
+
+
+def open_run(path: str | os.PathLike[str]) -> "Run":
+    """A run file as of its last commit.
+
+    Raises:
+        InputError: no such file, or not a readable run (one line saying why).
+    """
+    return Run(Path(path))
+
+
+class Run:
+    """A stored run, read only. Each access opens the file, copies what it needs and closes it at once.
+
+    Attributes:
+        path: the file. identity: of the spec. stream_version: of the random numbers.
+        arms: names of the arms. steps: int64[S]. coordinates: d names.
+        replicates: rows planned; first_replicate: number of the replicate in row 0.
+        progress: as of the last commit when this was opened. finished: whether results are there.
+        sealed: finished with nothing left to tidy up; a run that is finished and not sealed should be opened for
+            writing once.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        with files.opened(path) as file:
+            self._made = files.structure(path, file)
+            found = files.records(file)
+            self._spec_text = files.text(file, "spec")
+            attrs = self._made.attrs
+            self._provenance = attrs["provenance"] if "provenance" in attrs else files.text(file, "provenance")
+            self.steps: NDArray[np.int64] = file["step"][...]
+            self.identity, self.stream_version = str(attrs["identity"]), attrs["stream_version"]
+        self._record = found[0]
+        self.sizes = self._made.sizes
+        self.arms = list(self.sizes.arms)
+        self.coordinates = list(self.sizes.coordinates)
+        self.replicates, self.first_replicate = self.sizes.replicates, self.sizes.first_replicate
+        self.progress: Progress = self._record.progress
+        self.finished = bool(self._record.results)
+        self.sealed = len(found) == 2 and all(r.sequence == FINAL_SEQUENCE for r in found)
+        self.note = self._record.note
+
+    def __repr__(self) -> str:
+        done = self.progress.replicates_done
+        return f"Run({str(self.path)!r}, {done} of {self.replicates} replicates, arms {', '.join(self.arms)})"
+
+    @cached_property
+    def document(self) -> dict[str, Any]:
+        """The stored spec as JSON values; arrays are named by their SHA-256."""
+        return json.loads(self._spec_text)
+
+    @cached_property
+    def spec(self) -> "Spec":
+        """The spec, rebuilt from the file alone."""
+        from fastsgd.spec import Spec
+
+        return Spec.from_document(self.document, self.arrays())
+
+    @cached_property
+    def provenance(self) -> dict[str, Any]:
+        """How the file was made, after the schema of tskit."""
+        return json.loads(self._provenance)
+
+    def arrays(self) -> dict[str, NDArray[np.float64]]:
+        """SHA-256 -> array of every array that the spec took from a file."""
+        names = [name for name in self._made.extents if name.startswith("arrays/")]
+        return dict(zip((n.removeprefix("arrays/") for n in names), self._read(*names), strict=True))
+
+    def risk(self, arm: str | None = None) -> NDArray[np.float64]:
+        """float64[R_done, S]: risk of each replicate of the completed waves at each recorded step."""
+        return self.rows("risk", arm)
+
+    def final(self, arm: str | None = None) -> NDArray[np.float64]:
+        """float64[R_done, d]: theta - theta* at the last recorded step."""
+        return self.rows("final", arm)
+
+    def diverged_at(self, arm: str | None = None) -> NDArray[np.int64]:
+        """int64[R_done]: step at which a replicate diverged, -1 if it did not."""
+        return self.rows("diverged_at", arm)
+
+    def trajectories(self, arm: str | None = None) -> NDArray[np.float64]:
+        """float64[K_done, S, d]: theta - theta* of the first replicates at recorded steps; K is 0 if none are kept."""
+        if not self.sizes.trajectories:
+            return np.empty((0, self.sizes.steps, len(self.coordinates)))
+        return self.rows("trajectory", arm)
+
+    def rows(self, name: str, arm: str | None = None) -> NDArray[Any]:
+        """Rows of the completed waves of any replicate dataset, extras too."""
+        self._kind(name, "replicate")
+        index = self._index(arm)
+        with files.opened(self.path) as file:
+            dataset = file[name]
+            rows = dataset.shape[1 if self.sizes.with_arms else 0]
+            done = min(self.progress.replicates_done, rows)
+            return dataset[index, :done] if self.sizes.with_arms else dataset[:done]
+
+    def moments(self, arm: str | None = None) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+        """count int64[S], mean float64[S, d] and covariance float64[S, d, d] (divisor count - 1) over replicates.
+
+        Of an unfinished run: over those that the last commit has, which can differ between steps. Where fewer than two
+        are counted the covariance is NaN.
+        """
+        if self.finished:
+            return self.result("count", arm), self.result("mean", arm), self.result("covariance", arm)
+        index = self._index(arm)
+        count, mean, m2 = merge_nodes(self._nodes(), index, self.sizes.steps, len(self.coordinates))
+        return count, mean, covariance(count, m2)
+
+    def result(self, name: str, arm: str | None = None) -> NDArray[Any]:
+        """Any result of a finished run, extras too; InputError if it is not finished."""
+        self._kind(name, "result")
+        if not self.finished:
+            raise InputError(f"{self.path} is not finished; run it again to go on")
+        return self._of_arm(name, arm)
+
+    def problem(self, arm: str | None = None) -> dict[str, NDArray[Any]]:
+        """Arrays of the problem: hessian, noise, metric [d, d], optimum [d], pool_features and the like."""
+        skip = {"step", "replicate", "trajectory_replicate", "step_size"}
+        names = [n for n, kind in self._made.kinds.items() if kind == "static" and "/" not in n and n not in skip]
+        return {name: self._of_arm(name, arm) for name in names}
+
+    def step_sizes(self, arm: str | None = None) -> NDArray[np.float64]:
+        """float64[S]: the step size at each recorded step."""
+        return self._of_arm("step_size", arm)
+
+    def _of_arm(self, name: str, arm: str | None) -> NDArray[Any]:
+        index = self._index(arm)
+        (array,) = self._read(name)
+        return array[index] if name in self._made.by_arm else array
+
+    def _read(self, *names: str) -> list[NDArray[Any]]:
+        with files.opened(self.path) as file:
+            return [file[name][...] for name in names]
+
+    def _nodes(self) -> list[Any]:
+        """Nodes of the newest commit; a writer may replace them meanwhile, then the next commit is read."""
+        raw = RawFile(self.path)
+        try:
+            pool = NodePool(raw, self._made.extents)
+            record, error = self._record, RunError(f"{self.path} changes too fast to be read")
+            for _ in range(RETRIES):
+                try:
+                    return [pool.read(place) for place in record.nodes]
+                except RunError as damage:
+                    newer = self._newest()
+                    if newer.sequence == record.sequence:
+                        raise
+                    record, error = newer, damage
+            raise error
+        finally:
+            raw.close()
+
+    def _newest(self) -> Record:
+        with files.opened(self.path) as file:
+            return files.records(file)[0]
+
+    def _index(self, arm: str | None) -> int:
+        if arm is None and len(self.arms) == 1:
+            return 0
+        if arm not in self.arms:
+            got = "none was given" if arm is None else f"got {arm!r}"
+            raise InputError(f"arm must be one of {', '.join(self.arms)}, {got}")
+        return self.arms.index(arm)
+
+    def _kind(self, name: str, kind: str) -> None:
+        names = [n for n, k in self._made.kinds.items() if k == kind]
+        if name not in names:
+            raise InputError(f"{self.path} has no {kind} dataset {name!r}; it has {', '.join(names)}")

@@ -1,0 +1,154 @@
+"""Makes the HDF5 structure of a run file: contiguous datasets in their places, dimension scales, attributes."""
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastsgd.errors import RunError
+from fastsgd.store.format import LIBVER, PAGE
+from fastsgd.store.layout import Variable
+from fastsgd.store.raw import Extent
+
+DIMENSION_ONLY = "This is a netCDF dimension but not a netCDF variable. %10d"
+
+
+def build(
+    path: Path, variables: Sequence[Variable], attrs: Mapping[str, str | int], documents: Mapping[str, str]
+) -> dict[str, Extent]:
+    """Writes the structure and the text; numbers are left to the caller, who gets the place of each numeric dataset.
+
+    Args:
+        path: file to make; overwritten.
+        attrs: attributes of the root.
+        documents: JSON texts, stored as scalar strings of fixed length.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    import h5py
+
+    try:
+        with h5py.File(
+            path, "w", libver=LIBVER, locking=False, track_order=True,
+            alignment_threshold=PAGE, alignment_interval=PAGE,
+        ) as file:  # fmt: skip
+            for name, value in attrs.items():
+                _set_attribute(file, name, value)
+            extents = _datasets(file, variables)
+            for name, text in documents.items():
+                _text(file, name, text)
+        return extents
+    except (OSError, RuntimeError) as error:
+        with suppress(OSError):
+            path.unlink()
+        raise RunError(f"cannot create {path}: {_cause(error)}") from error
+
+
+def _datasets(file: Any, variables: Sequence[Variable]) -> dict[str, Extent]:
+    import h5py
+
+    scales: dict[tuple[str, str], Any] = {}
+    made = []
+    for v in sorted(variables, key=lambda v: not v.scale):
+        dataset = _dataset(file, v)
+        made.append((v, dataset))
+        if v.scale:
+            dataset.make_scale(v.name)
+            scales["", v.name] = dataset
+    for v, dataset in made:
+        if not v.scale:
+            for axis, (dim, length) in enumerate(zip(v.dims, v.shape, strict=True)):
+                group = v.name.rpartition("/")[0]
+                if (group, dim) not in scales:
+                    scales[group, dim] = _dimension(file, f"{group}/{dim}".lstrip("/"), length)
+                dataset.dims[axis].attach_scale(scales[group, dim])
+        for name, value in v.attrs.items():
+            _set_attribute(dataset, name, value)
+    file.flush()
+    return {
+        v.name: Extent(h5py.h5d.DatasetID.get_offset(dataset.id), v.shape, np.dtype(v.dtype))
+        for v, dataset in made
+        if v.dtype != "str"
+    }
+
+
+def _dataset(file: Any, v: Variable) -> Any:
+    import h5py
+
+    if v.dtype == "str":
+        dtype = h5py.string_dtype()
+        return file.create_dataset(v.name, data=np.array(v.data, dtype=object), dtype=dtype, track_times=False)
+    plist = _properties()
+    fill = v.fill
+    if isinstance(fill, float):
+        plist.set_fill_value(np.array(fill, v.dtype))
+    return _low_level(file, v.name, h5py.h5t.py_create(np.dtype(v.dtype)), v.shape, plist)
+
+
+def _properties() -> Any:
+    import h5py
+
+    plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plist.set_layout(h5py.h5d.CONTIGUOUS)
+    plist.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    # The fill is written by us: a full disk is then an error of a plain write instead of one inside HDF5.
+    plist.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    plist.set_obj_track_times(False)
+    return plist
+
+
+def _low_level(file: Any, name: str, dtype: Any, shape: tuple[int, ...], plist: Any) -> Any:
+    import h5py
+
+    links = h5py.h5p.create(h5py.h5p.LINK_CREATE)
+    links.set_create_intermediate_group(True)
+    space = h5py.h5s.create_simple(shape) if shape else h5py.h5s.create(h5py.h5s.SCALAR)
+    return h5py.Dataset(h5py.h5d.create(file.id, name.encode(), dtype, space, dcpl=plist, lcpl=links))
+
+
+def _dimension(file: Any, name: str, length: int) -> Any:
+    """A dimension without values: a scale whose space is never taken."""
+    import h5py
+
+    plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plist.set_obj_track_times(False)
+    scale = _low_level(file, name, h5py.h5t.py_create(np.dtype(">f4")), (length,), plist)
+    scale.make_scale(DIMENSION_ONLY % length)
+    return scale
+
+
+def _text(file: Any, name: str, text: str) -> None:
+    import h5py
+
+    data = text.encode()
+    kind = h5py.string_dtype("utf-8", max(1, len(data)))
+    dataset = _low_level(file, name, h5py.h5t.py_create(kind, logical=True), (), _properties())
+    dataset[()] = np.array(data, kind)
+
+
+def _set_attribute(place: Any, name: str, value: Any) -> None:
+    import h5py
+
+    if isinstance(value, str):
+        data = value.encode()
+        # Fixed length: variable strings live in a heap that has no checksum.
+        place.attrs.create(name, np.array(data, h5py.string_dtype("utf-8", max(1, len(data)))))
+    else:
+        place.attrs.create(name, value)
+
+
+def _cause(error: Exception) -> str:
+    text = str(error)
+    for known in ("No space left on device", "Permission denied", "Input/output error", "Disk quota exceeded"):
+        if known.lower() in text.lower():
+            return known
+    return " ".join(text.split())
+
+
+def text_of(value: Any) -> str:
+    """Canonical JSON text: sorted keys, no spaces."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)

@@ -46,7 +46,7 @@ def path_covariance(H: ArrayLike | Eigenbasis, etas: Etas, steps: ArrayLike, cov
     basis = eigenbasis(H)
     d = basis.dimension
     at = _check.recorded_steps(steps)
-    C = basis.into(_check.array("covs", covs, (at.size, d, d)))
+    C = basis.into_stack(_check.array("covs", covs, (at.size, d, d)))
     products = paths.contraction_products(basis, etas, at)
     result = np.empty((at.size, at.size, d, d))
     for s in range(at.size):
@@ -83,7 +83,7 @@ def risk_covariance(
     at = _check.recorded_steps(steps)
     metric = basis.into(_check.symmetric("F", F, d))
     m = basis.into_vector(_check.array("means", means, (at.size, d)))
-    C = basis.into(_check.array("covs", covs, (at.size, d, d)))
+    C = basis.into_stack(_check.array("covs", covs, (at.size, d, d)))
     products = paths.contraction_products(basis, etas, at)
     Fm = m @ metric
     result = np.empty((at.size, at.size))

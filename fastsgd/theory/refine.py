@@ -1,0 +1,85 @@
+"""Eigenpairs of a symmetric matrix to double-double accuracy from those of LAPACK. Ogita and Aishima (2018, 2019)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastsgd.theory import _dd
+from fastsgd.theory._check import Array
+from fastsgd.theory._dd import Pair
+from fastsgd.theory._product import pair, product, transpose
+
+ROUNDS = 8
+NEGLIGIBLE = 1e-29  # couplings below this part of |H| are rounding of the products
+
+
+def refine(H: Array) -> tuple[Pair, Pair]:
+    """(l, V) of a symmetric float64[d, d], as pairs hi + lo, l ascending.
+
+    Each round computes the couplings V'HV and the defect I - V'V in double-double and corrects V to second order, so the
+    error is squared. Directions whose coupling is not small against their gap (clusters) are first turned by the
+    eigenvectors of their own block. The matrix is scaled by a power of two, so any magnitude is fine.
+    """
+    _, exponent = np.frexp(np.max(np.abs(H)))
+    A = pair(np.ldexp(H, -exponent))
+    V = pair(np.linalg.eigh(A[0])[1])
+    for _ in range(ROUNDS):
+        W = product(transpose(V), product(A, V))
+        N = product(transpose(V), V)
+        diagonal = _dd.divide(_diagonal(W), _diagonal(N))
+        eye = np.eye(H.shape[0])
+        R = _dd.add(pair(eye), (-N[0], -N[1]))[0]
+        gap = _differences(diagonal)
+        off = W[0] * (1.0 - eye) + diagonal[0] * R * (1.0 - eye)
+        coupling = np.abs(off) + np.abs(off.T)
+        real = coupling > NEGLIGIBLE * H.shape[0]
+        clustered = real & (coupling > 1e-2 * np.abs(gap))
+        if np.any(clustered):
+            V = product(V, pair(_rotation(W[0], R, diagonal, clustered)))
+            continue
+        with np.errstate(divide="ignore", invalid="ignore"):
+            E = np.where(real, off / gap, 0.5 * R)
+        V = _dd.add(V, product(V, pair(E)))
+        if np.max(np.abs(E)) < 1e-14:
+            break
+    order = np.argsort(diagonal[0], kind="stable")
+    values = np.ldexp(diagonal[0][order], exponent), np.ldexp(diagonal[1][order], exponent)
+    return values, (V[0][:, order], V[1][:, order])
+
+
+def _diagonal(x: Pair) -> Pair:
+    return np.diagonal(x[0]).copy(), np.diagonal(x[1]).copy()
+
+
+def _differences(x: Pair) -> Array:
+    """l_j - l_i, float64[d, d], free of cancellation."""
+    hi, lo = _dd.two_sum(x[0][None, :], -x[0][:, None])
+    result: Array = hi + (lo + (x[1][None, :] - x[1][:, None]))
+    return result
+
+
+def _rotation(W: Array, R: Array, values: Pair, clustered: np.ndarray) -> Array:
+    """Block rotation, float64[d, d], by the eigenvectors of N^{-1/2} W N^{-1/2} to first order in each cluster."""
+    rotation = np.eye(W.shape[0])
+    for members in _components(clustered):
+        block = np.ix_(members, members)
+        centre = values[0][members[0]]
+        shifted = (values[0][members] - centre) + values[1][members]
+        B = W[block] + 0.5 * np.add.outer(values[0][members], values[0][members]) * R[block]
+        np.fill_diagonal(B, shifted)
+        rotation[block] = np.linalg.eigh(0.5 * (B + B.T))[1]
+    return rotation
+
+
+def _components(linked: np.ndarray) -> list[np.ndarray]:
+    """Connected components with more than one member of a symmetric boolean[d, d]."""
+    left = set(np.flatnonzero(linked.any(axis=1)).tolist())
+    found = []
+    while left:
+        frontier, members = {left.pop()}, set()
+        while frontier:
+            members |= frontier
+            frontier = set(np.flatnonzero(linked[sorted(frontier)].any(axis=0)).tolist()) - members
+        left -= members
+        found.append(np.array(sorted(members)))
+    return found

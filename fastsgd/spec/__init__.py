@@ -1,0 +1,6 @@
+"""What to run: `load_spec` makes a checked, frozen `Spec` from a TOML file or from tables."""
+
+from fastsgd.spec.load import load_spec
+from fastsgd.spec.model import Spec
+
+__all__ = ["Spec", "load_spec"]

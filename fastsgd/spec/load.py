@@ -1,0 +1,122 @@
+"""From a TOML file or tables to a Spec, with every problem at once."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fastsgd.errors import InputError, SpecError
+from fastsgd.spec import toml, variants
+from fastsgd.spec.files import Files
+from fastsgd.spec.identity import from_document
+from fastsgd.spec.messages import Issue, tidy
+from fastsgd.spec.model import Spec
+from fastsgd.spec.overrides import apply, flatten, put
+from fastsgd.spec.repair import repair
+from fastsgd.spec.structure import ORDER, fill_dimension, structure
+
+
+def load_spec(
+    source: str | Path | Mapping[str, Any] | Spec, overrides: Sequence[str] = (), base: Path | None = None
+) -> Spec:
+    """A checked spec from a TOML file or from tables.
+
+    Args:
+        source: path of a TOML file, its tables as a mapping, or a Spec.
+        overrides: `a.b=c` each, applied in order; the value is TOML, or a text if it is no TOML value.
+        base: folder that file names are relative to; default: the folder of the TOML file, or the current one.
+
+    Raises:
+        SpecError: all problems at once, one line each: `key rule, got value; remedy`.
+    """
+    if isinstance(source, Spec):
+        return change(source, overrides)
+    if isinstance(source, Mapping):
+        raw, folder, name = plain(source), Path(), "run"
+    else:
+        path = Path(source)
+        raw, folder, name = toml.read(path), path.parent, path.stem
+    changed, issues = apply(raw, overrides)
+    return _checked(changed, Files(Path(base) if base is not None else folder), name, issues)
+
+
+def change(spec: Spec, changes: Sequence[str] | Mapping[str, Any]) -> Spec:
+    """A checked copy of a spec with overrides, on the same files."""
+    if isinstance(changes, Mapping):
+        raw = spec.raw()
+        found = [put(raw, key.split("."), plain(value)) for key, value in changes.items()]
+        issues = [issue for issue in found if issue]
+    else:
+        raw, issues = apply(spec.raw(), changes)
+    return _checked(raw, spec._files, spec.name, issues)
+
+
+def restore(document: Mapping[str, Any], arrays: Mapping[str, Any]) -> Spec:
+    """`Spec.from_document`: its structure is checked, its matrices and data were when they were stored."""
+    raw = from_document(document)
+    issues = structure(raw)
+    issues += variants.arms(raw, issues)
+    if issues:
+        raise SpecError([issue.line for issue in issues])
+    spec = Spec.build(raw, Files(Path(), dict(arrays), document.get("columns")))
+    spec.arrays()
+    return spec
+
+
+def plain(value: Any) -> Any:
+    """Python values as TOML has them: arrays and tuples as lists, paths as text; keys that are None are left out."""
+    if isinstance(value, Mapping):
+        return {key: plain(below) for key, below in value.items() if below is not None}
+    if isinstance(value, (list, tuple)):
+        return [plain(below) for below in value]
+    if isinstance(value, Path):
+        return str(value)
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def _checked(raw: dict[str, Any], files: Files, name: str, issues: list[Issue]) -> Spec:
+    raw.setdefault("name", name if name.isprintable() and name else "run")
+    if isinstance(raw.get("arms"), Mapping):
+        raw["arms"] = {arm: flatten(t) if isinstance(t, Mapping) else t for arm, t in raw["arms"].items()}
+    if isinstance(raw.get("sweep"), Mapping):
+        raw["sweep"] = flatten(raw["sweep"])
+    raw = fill_dimension(raw, files)
+    base = structure(raw)
+    issues = [*issues, *base, *variants.arms(raw, base), *variants.sweep(raw, base)]
+    mended = repair(raw, issues, files) if issues else Spec.build(raw, files)
+    if mended is not None:
+        issues += _of_problem(mended, issues)
+    if issues:
+        raise SpecError([issue.line for issue in tidy(issues, ORDER)])
+    assert mended is not None
+    return mended
+
+
+def _of_problem(spec: Spec, issues: Sequence[Issue]) -> list[Issue]:
+    """What `problems.check` says of a spec and of its arms, about keys that have no problem yet."""
+    from fastsgd import problems
+
+    check = getattr(problems, "check", None)
+    if check is None:
+        return []
+    known = {issue.key for issue in issues}
+    found: dict[str, Issue] = {}
+    alone = spec.model_copy(update={"arms": None, "sweep": None})
+    for prefix, one in [("", alone), *((f"arms.{arm}: ", s) for arm, s in spec.arm_specs().items() if spec.arms)]:
+        try:
+            lines = list(check(one))
+        except InputError as error:
+            lines = list(error.lines)
+        except Exception:
+            # A stand-in for a broken table may be too strange for a check; its own problem is reported anyway.
+            if not issues:
+                raise
+            continue
+        for line in lines:
+            key = line.split()[0].rstrip(":") if line.strip() else line
+            if line not in found and not any(_under(key, other) for other in known):
+                found[line] = Issue(prefix + key, prefix + line)
+    return list(found.values())
+
+
+def _under(key: str, other: str) -> bool:
+    return key == other or (bool(other) and key.startswith((f"{other}.", f"{other}["))) or other.startswith(f"{key}.")

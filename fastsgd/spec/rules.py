@@ -1,0 +1,170 @@
+"""Rules between keys. They read the raw tables and pass over values of a wrong type, which `sections` reports."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import PurePath
+from typing import Any
+
+from fastsgd.spec import sections
+from fastsgd.spec.messages import Issue, show
+
+Raw = Mapping[str, Any]
+NO_SOURCE = 'give spectrum = "logspace" with low and high, or eigenvalues = [...], or file = "M.npy"'
+
+
+def table(raw: Raw, *path: str) -> Raw:
+    """The table at a path, empty if there is none."""
+    node: Any = raw
+    for part in path:
+        node = node.get(part) if isinstance(node, Mapping) else None
+    return node if isinstance(node, Mapping) else {}
+
+
+def number(raw: Raw, key: str, kinds: type | tuple[type, ...] = (int, float)) -> Any:
+    value = raw.get(key)
+    return value if isinstance(value, kinds) and not isinstance(value, bool) else None
+
+
+def size(raw: Raw, key: str) -> int | None:
+    """The length of a list, None if there is none."""
+    value = raw.get(key)
+    return len(value) if isinstance(value, (list, tuple)) else None
+
+
+def check(raw: Raw) -> Iterator[Issue]:
+    """What is wrong between the keys of a raw spec."""
+    kind = sections.guess_problem(raw.get("problem"))[1:-1]
+    if isinstance(raw.get("problem"), Mapping):
+        yield from _quadratic(raw) if kind == "quadratic" else _glm(raw)
+    yield from _design(raw, kind)
+    yield from _record(raw)
+
+
+def _quadratic(raw: Raw) -> Iterator[Issue]:
+    problem = table(raw, "problem")
+    for name in ("hessian", "noise"):
+        yield from _matrix(
+            f"problem.{name}", table(problem, name), sections.Noise if name == "noise" else sections.Matrix
+        )
+    yield from _dimension(raw)
+
+
+def _matrix(key: str, matrix: Raw, model: type[sections.Matrix]) -> Iterator[Issue]:
+    sources = [name for name in sections.SOURCES if name in matrix]
+    isotropic = model is sections.Noise and "kind" in matrix
+    if len(sources) > 1:
+        rule = f"{key} must have one source, got {' and '.join(sources)}; keep one of them"
+        yield Issue(key, f"{rule} (setting the whole table replaces it: {key} = {{ {sources[-1]} = ... }})")
+        return
+    if not sources and not isotropic and matrix and set(matrix) <= set(model.model_fields):
+        yield Issue(key, f"{key} must have a source, got {show(matrix)}; {NO_SOURCE}")
+        return
+    source = sources[0] if sources else ""
+    if source == "spectrum":
+        for name in ("low", "high"):
+            if name not in matrix:
+                yield Issue(
+                    f"{key}.{name}", f"{key}.{name} is required, got nothing; give an end of the spectrum, such as 1.0"
+                )
+        low, high = number(matrix, "low"), number(matrix, "high")
+        if low is not None and high is not None and low > high:
+            yield Issue(f"{key}.low", f"{key}.low must be <= high, got {show(low)} > {show(high)}; exchange them")
+    unused = [] if source == "spectrum" else ["low", "high"]
+    unused += [] if source in ("spectrum", "eigenvalues") else ["basis", "seed"]
+    what = {"file": "a file", "eigenvalues": "eigenvalues", "": "no source"}.get(source, "")
+    for name in unused:
+        if name in matrix and (source or isotropic):
+            yield Issue(f"{key}.{name}", f"{key}.{name} has no use with {what}, got {show(matrix[name])}; remove it")
+    yield from _eigenvalues(key, matrix, strict=model is sections.Matrix)
+
+
+def _eigenvalues(key: str, matrix: Raw, strict: bool) -> Iterator[Issue]:
+    values = matrix.get("eigenvalues")
+    for place, value in enumerate(values if isinstance(values, (list, tuple)) else ()):
+        if isinstance(value, (int, float)) and (value < 0 or (strict and value == 0)):
+            rule = f"must be {'> 0' if strict else '>= 0'}"
+            name = f"{key}.eigenvalues[{place}]"
+            yield Issue(
+                name, f"{name} {rule}, got {show(value)}; give {'positive' if strict else 'non-negative'} eigenvalues"
+            )
+            return
+
+
+def _dimension(raw: Raw) -> Iterator[Issue]:
+    problem = table(raw, "problem")
+    lists = {f"problem.{m}.eigenvalues": size(table(problem, m), "eigenvalues") for m in ("hessian", "noise")}
+    lists["start.value"] = size(table(raw, "start"), "value")
+    lengths = {key: length for key, length in lists.items() if length}
+    said, dimension = "problem.dimension", number(problem, "dimension", int)
+    files = [m for m in ("hessian", "noise", "metric") if "file" in table(problem, m)]
+    if "dimension" not in problem and not files:
+        said, dimension = next(iter(lengths.items()), (said, None))
+        if said in ("problem.dimension", "start.value"):
+            remedy = "give the number of coordinates, such as 50 (only eigenvalues and files say it as well)"
+            yield Issue("problem.dimension", f"problem.dimension is required, got nothing; {remedy}")
+            return
+    for key, length in lengths.items():
+        if dimension is not None and length != dimension:
+            of = f"{said} = {dimension}" if said == "problem.dimension" else f"the {dimension} of {said}"
+            yield Issue(key, f"{key} must have as many numbers as {of}, got {length}; give one for each coordinate")
+
+
+def _glm(raw: Raw) -> Iterator[Issue]:
+    problem = table(raw, "problem")
+    data, key = table(problem, "data"), "problem.data"
+    given = [name for name in ("file", "generate") if name in data]
+    if len(given) == 2:
+        yield Issue(key, f"{key} must have one source, got file and generate; keep one of them")
+    elif not given and isinstance(problem.get("data"), Mapping) and set(data) <= set(sections.Data.model_fields):
+        remedy = 'give file = "x.csv" with target = "y", or generate = { ... }'
+        yield Issue(key, f"{key} must have a source, got {show(data)}; {remedy}")
+    elif given == ["file"]:
+        file = data["file"]
+        suffix = PurePath(file).suffix.lower() if isinstance(file, str) and "\0" not in file else None
+        if suffix is not None and suffix not in sections.DATA_SUFFIXES and not file.startswith("sha256:"):
+            ends = ", ".join(sections.DATA_SUFFIXES)
+            yield Issue(
+                f"{key}.file", f"{key}.file must end in one of {ends}, got {show(file)}; convert it to one of them"
+            )
+        if "target" not in data:
+            yield Issue(
+                f"{key}.target", f"{key}.target is required, got nothing; give the name of the column to be predicted"
+            )
+    elif given == ["generate"]:
+        for name in ("target", "standardize", "intercept"):
+            if name in data:
+                yield Issue(
+                    f"{key}.{name}", f"{key}.{name} has no use with generate, got {show(data[name])}; remove it"
+                )
+    noise = table(data, "generate").get("noise")
+    if noise is not None and problem.get("family") in ("logistic", "probit", "poisson"):
+        name = f"{key}.generate.noise"
+        yield Issue(name, f'{name} is only for family = "linear", got {show(noise)}; remove it')
+
+
+def _design(raw: Raw, kind: str) -> Iterator[Issue]:
+    design = table(raw, "sampling").get("design")
+    pool = kind == "glm"
+    if design in sections.DESIGNS and (design == "fresh") == pool:
+        allowed = '"without-replacement" or "with-replacement"' if pool else '"fresh"'
+        reason = "draws from a finite pool" if pool else "has no pool to draw from"
+        rule = f"sampling.design must be {allowed}, got {show(design)}"
+        yield Issue("sampling.design", f'{rule}; change it (problem.kind = "{kind}" {reason})')
+
+
+def _record(raw: Raw) -> Iterator[Issue]:
+    record = table(raw, "record")
+    steps = record.get("steps")
+    if isinstance(steps, (list, tuple)):
+        for place in range(len(steps) - 1):
+            one, two = steps[place], steps[place + 1]
+            if type(one) is int and type(two) is int and one >= two:
+                what = "names a step twice" if one == two else "is not sorted"
+                rule = (
+                    f"record.steps must increase strictly, got {one} before {two} at places {place + 1} and {place + 2}"
+                )
+                yield Issue("record.steps", f"{rule}; the list {what}, so {'remove one' if one == two else 'sort it'}")
+                break
+    kept, replicates = number(record, "trajectories", int), number(raw, "replicates", int)
+    if kept is not None and replicates is not None and kept > replicates > 0:
+        rule = f"record.trajectories must be <= replicates = {replicates}, got {kept}"
+        yield Issue("record.trajectories", f"{rule}; keep fewer or run more replicates")

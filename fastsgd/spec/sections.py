@@ -1,0 +1,254 @@
+"""The tables of a spec: which keys there are, of which type, in which range. Rules between keys are in `rules`.
+
+Alternatives (kinds of problem, schedule and start) are chosen by a guess that never fails, so that a misspelt `kind` is
+one problem among the others of its table and does not hide them. Tags of alternatives are written `<tag>`, which lets
+`messages` take them out of a key.
+"""
+
+import re
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+
+LARGEST_STEP = 2**48
+KINDS = ("quadratic", "glm")
+SCHEDULES = ("constant", "power")
+STARTS = ("point", "gaussian", "stationary")
+SOURCES = ("spectrum", "eigenvalues", "file")
+DATA_SUFFIXES = (".csv", ".npz", ".h5", ".hdf5")
+ARM_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+=-]{0,63}")
+
+Design = Literal["fresh", "without-replacement", "with-replacement"]
+Spectrum = Literal["logspace", "linspace", "loguniform"]
+Basis = Literal["identity", "random"]
+Family = Literal["logistic", "probit", "poisson", "linear"]
+DESIGNS: tuple[str, ...] = get_args(Design)
+
+
+def about(text: str, **limits: Any) -> Any:
+    """A field's limits and its remedy: what a message says to give."""
+    return Field(description=text, **limits)
+
+
+Positive = Annotated[float, about("a positive number, such as 0.01", gt=0)]
+NotNegative = Annotated[float, about("a number that is not negative, such as 0.0", ge=0)]
+Seed = Annotated[int, about("an integer from 0 to 2^64 - 1, such as 20261123", ge=0, le=2**64 - 1)]
+Count = Annotated[int, about("a whole number, such as 1000", ge=1, le=2**40)]
+StepNumber = Annotated[int, about("a step number, such as 1000", ge=0, le=LARGEST_STEP)]
+Name = Annotated[str, about("a text without line breaks", min_length=1, pattern=r"^[^\x00-\x1f\x7f]+$")]
+FileName = Annotated[str, about("the name of a file", min_length=1, pattern=r"^[^\x00]+$")]
+Values = Annotated[list[Any], about("a list of values, such as [0.01, 0.005]", min_length=1)]
+Numbers = Annotated[tuple[float, ...], about("a list of numbers, such as [1.0, 2.0]", strict=False, min_length=1)]
+
+
+class Table(BaseModel):
+    """A strict, frozen table: unknown keys, wrong types and non-finite numbers are refused; an int may be a float."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Matrix(Table):
+    """A symmetric matrix [d, d] from one source: a spectrum, eigenvalues (both in a basis), or an NPY file.
+
+    `seed` draws the random basis and the loguniform spectrum, nothing else.
+    """
+
+    spectrum: Spectrum | None = about("how the eigenvalues are spaced", default=None)
+    low: Positive | None = None
+    high: Positive | None = None
+    eigenvalues: Numbers | None = None
+    file: FileName | None = about("the name of an NPY file with a square matrix", default=None)
+    basis: Basis = "identity"
+    seed: Seed = 0
+
+
+class Noise(Matrix):
+    """A noise covariance. `kind = "isotropic"`: (tr M / d) I of the matrix M of the other keys; alone, the identity."""
+
+    kind: Literal["isotropic"] | None = about('"isotropic", or leave the key out', default=None)
+
+
+class MetricFile(Table):
+    """A risk metric F [d, d] read from an NPY file."""
+
+    file: FileName = about("the name of an NPY file with a square matrix")
+
+
+def _shape(value: Any) -> str:
+    if isinstance(value, (dict, Table)):
+        return "<table>"
+    return "<list>" if isinstance(value, (list, tuple)) else "<one>"
+
+
+def _name_or_table(value: Any) -> str:
+    return "<table>" if _shape(value) == "<table>" else "<one>"
+
+
+def _number_or_list(value: Any) -> str:
+    return "<list>" if _shape(value) == "<list>" else "<one>"
+
+
+def _list_or_table(value: Any) -> str:
+    return "<table>" if _shape(value) == "<table>" else "<list>"
+
+
+QuadraticMetric = Annotated[
+    Annotated[Literal["hessian", "noise", "identity"], Tag("<one>")] | Annotated[MetricFile, Tag("<table>")],
+    Discriminator(_name_or_table),
+]
+GlmMetric = Annotated[
+    Annotated[Literal["fisher", "hessian", "noise", "identity"], Tag("<one>")] | Annotated[MetricFile, Tag("<table>")],
+    Discriminator(_name_or_table),
+]
+
+
+class Quadratic(Table):
+    """L(theta) = (theta - theta*)' H (theta - theta*) / 2 with additive Gaussian gradient noise of covariance G."""
+
+    kind: Literal["quadratic"]
+    dimension: int | None = about("the number of coordinates, such as 50", default=None, ge=1, le=2**16)
+    hessian: Matrix = about('a table such as { spectrum = "logspace", low = 1.0, high = 100.0 }')
+    noise: Noise = about('a table such as { kind = "isotropic" } or { file = "G.npy" }')
+    metric: QuadraticMetric = about('"hessian", or { file = "F.npy" }', default="hessian")
+
+
+class Generate(Table):
+    """Synthetic data: AR(1) correlated normal features, coefficients of norm `scale`, target of the family."""
+
+    samples: Annotated[int, about("a whole number, such as 1000", ge=1, le=2**40)]
+    dimension: Annotated[int, about("the number of features, such as 10", ge=1, le=2**16)]
+    seed: Seed = 0
+    correlation: float = about("a number between -1 and 1, such as 0.5", default=0.0, gt=-1, lt=1)
+    scale: NotNegative = 1.0
+    noise: Positive = 1.0
+
+
+class Data(Table):
+    """A pool: features X [n, p] and a target y [n] from a file, or generated."""
+
+    file: FileName | None = about("the name of a CSV, NPZ or HDF5 file", default=None)
+    target: Name | None = about("the name of the column to be predicted", default=None)
+    standardize: bool = about("true or false", default=True)
+    intercept: bool = about("true or false", default=True)
+    generate: Generate | None = about("a table such as { samples = 1000, dimension = 10 }", default=None)
+
+
+class Glm(Table):
+    """A generalised linear model with its canonical (probit: own) link on a finite pool, with a ridge penalty."""
+
+    kind: Literal["glm"]
+    family: Family
+    ridge: NotNegative = 0.0
+    data: Data = about('a table such as { file = "x.csv", target = "y" }')
+    metric: GlmMetric = about('"fisher", or { file = "F.npy" }', default="fisher")
+
+
+class Sampling(Table):
+    """How a mini-batch is drawn. The default design is fresh for a quadratic, without-replacement for a pool."""
+
+    design: Design
+    batch: Annotated[int, about("a whole number, such as 8", ge=1, le=2**32)]
+
+
+class ConstantStep(Table):
+    """eta_k = size."""
+
+    schedule: Literal["constant"] = "constant"
+    size: Positive
+
+
+class PowerStep(Table):
+    """eta_k = size / (k + offset)^exponent, k = 0, 1, ..."""
+
+    schedule: Literal["power"]
+    size: Positive
+    offset: Annotated[float, about("a positive number, such as 1.0 (step 0 divides by it)", gt=0)]
+    exponent: Annotated[float, about("a number above 0 and up to 1, such as 0.75", gt=0, le=1)]
+
+
+class PointStart(Table):
+    """theta_0 - theta* = value, a number for all coordinates or a list [d]."""
+
+    kind: Literal["point"] = "point"
+    value: Annotated[
+        Annotated[float, about("a number or a list of numbers"), Tag("<one>")] | Annotated[Numbers, Tag("<list>")],
+        Discriminator(_number_or_list),
+    ] = about("a number or a list of numbers", default=0.0)
+
+
+class GaussianStart(Table):
+    """theta_0 - theta* ~ N(0, scale^2 I)."""
+
+    kind: Literal["gaussian"]
+    scale: Positive
+
+
+class StationaryStart(Table):
+    """theta_0 - theta* drawn from the predicted stationary law."""
+
+    kind: Literal["stationary"]
+
+
+class LogSteps(Table):
+    """Unique rounded points, `log` of them before rounding, evenly spaced in logarithm from 1 to `last`."""
+
+    log: Annotated[int, about("how many points, such as 60", ge=1, le=10**5)]
+    last: Annotated[int, about("the last step, such as 100000", ge=1, le=LARGEST_STEP)]
+
+
+class Record(Table):
+    """At which steps moments and risks are recorded, and how many replicates keep every recorded iterate."""
+
+    steps: Annotated[
+        Annotated[
+            tuple[StepNumber, ...],
+            about("a list of step numbers, such as [100, 1000]", strict=False, min_length=1),
+            Tag("<list>"),
+        ]
+        | Annotated[LogSteps, Tag("<table>")],
+        Discriminator(_list_or_table),
+    ] = about("a list such as [100, 1000], or { log = 60, last = 100000 }")
+    trajectories: Annotated[int, about("a whole number, such as 0", ge=0, le=2**40)] = 0
+
+
+def _key(value: Any, key: str) -> Any:
+    return value.get(key) if isinstance(value, dict) else getattr(value, key, None)
+
+
+def _guess(value: Any, key: str, choices: tuple[str, ...], signs: dict[str, str]) -> str:
+    """Which alternative a table means: by its key, the nearest spelling of it, or a key that only one of them has."""
+    given = _key(value, key)
+    if isinstance(given, str) and (near := get_close_matches(given, choices, 1)):
+        return f"<{near[0]}>"
+    for sign, choice in signs.items():
+        if isinstance(value, dict) and sign in value:
+            return f"<{choice}>"
+    return f"<{choices[0]}>"
+
+
+def guess_problem(value: Any) -> str:
+    return _guess(value, "kind", KINDS, {"family": "glm", "data": "glm", "ridge": "glm"})
+
+
+def guess_step(value: Any) -> str:
+    return _guess(value, "schedule", SCHEDULES, {"offset": "power", "exponent": "power"})
+
+
+def guess_start(value: Any) -> str:
+    return _guess(value, "kind", STARTS, {"scale": "gaussian"})
+
+
+Problem = Annotated[
+    Annotated[Quadratic, Tag("<quadratic>")] | Annotated[Glm, Tag("<glm>")], Discriminator(guess_problem)
+]
+Step = Annotated[
+    Annotated[ConstantStep, Tag("<constant>")] | Annotated[PowerStep, Tag("<power>")], Discriminator(guess_step)
+]
+Start = Annotated[
+    Annotated[PointStart, Tag("<point>")]
+    | Annotated[GaussianStart, Tag("<gaussian>")]
+    | Annotated[StationaryStart, Tag("<stationary>")],
+    Discriminator(guess_start),
+]
+CHOICES = {"problem.kind": KINDS, "step.schedule": SCHEDULES, "start.kind": STARTS}

@@ -1,0 +1,48 @@
+"""Whether raw tables have the structure of a spec: types and ranges (pydantic) and rules between keys."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from fastsgd.errors import InputError
+from fastsgd.spec import messages, rules, sections
+from fastsgd.spec.files import Files
+from fastsgd.spec.messages import Issue
+from fastsgd.spec.model import Spec
+
+ORDER = tuple(Spec.model_fields)
+
+
+def structure(raw: Mapping[str, Any]) -> list[Issue]:
+    """Every problem of raw tables that can be told without opening a file."""
+    issues: list[Issue] = []
+    try:
+        Spec.model_validate(raw)
+    except ValidationError as error:
+        issues = [messages.explain(one, Spec) for one in error.errors(include_url=False)]
+    return messages.tidy([*issues, *rules.check(raw)], ORDER)
+
+
+def fill_dimension(raw: dict[str, Any], files: Files) -> dict[str, Any]:
+    """With problem.dimension from eigenvalues or a file when a quadratic leaves it out and they can be read."""
+    problem = raw.get("problem")
+    quadratic = isinstance(problem, Mapping) and sections.guess_problem(problem) == "<quadratic>"
+    if not quadratic or not isinstance(problem, Mapping) or "dimension" in problem:
+        return raw
+    for name in ("hessian", "noise", "metric"):
+        found = _dimension(rules.table(problem, name), files)
+        if found:
+            return raw | {"problem": {**problem, "dimension": found}}
+    return raw
+
+
+def _dimension(matrix: Mapping[str, Any], files: Files) -> int | None:
+    if length := rules.size(matrix, "eigenvalues"):
+        return length
+    if isinstance(file := matrix.get("file"), str):
+        try:
+            return next(iter(files.array(file).shape), None)
+        except InputError:
+            return None
+    return None

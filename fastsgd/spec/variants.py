@@ -1,0 +1,80 @@
+"""Checks of arms and sweeps: each is built as the spec it stands for, and what is new about it is reported."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from difflib import get_close_matches
+from typing import Any
+
+from fastsgd.spec import sections
+from fastsgd.spec.messages import Issue, all_keys, show
+from fastsgd.spec.model import Spec
+from fastsgd.spec.overrides import join_key, put
+from fastsgd.spec.structure import structure
+
+LARGEST_GRID = 256
+ARM_TABLES = {"quadratic": ("problem.noise", "sampling.batch", "step.size"), "glm": ("step.size",)}
+
+
+def arms(raw: Mapping[str, Any], base: Sequence[Issue]) -> list[Issue]:
+    """Problems of the arms of raw tables, each line beginning with `arms.<name>`."""
+    table = raw.get("arms")
+    if not isinstance(table, Mapping):
+        return []
+    if not table:
+        return [Issue("arms", "arms must not be empty, got {}; give an arm such as [arms.isotropic], or remove it")]
+    kind = sections.guess_problem(raw.get("problem"))[1:-1]
+    issues = []
+    for name, changes in table.items():
+        key = f"arms.{join_key([str(name)])}"
+        if not isinstance(name, str) or not sections.ARM_NAME.fullmatch(name):
+            remedy = "name it with letters, digits and _ . + = - (at most 64)"
+            issues.append(Issue(key, f"{key} must have a plain name, got {show(name)}; {remedy}"))
+        elif isinstance(changes, Mapping):
+            issues += _arm(raw, base, key, changes, kind)
+    return issues
+
+
+def _arm(raw: Mapping[str, Any], base: Sequence[Issue], key: str, changes: Mapping[str, Any], kind: str) -> list[Issue]:
+    issues, allowed = [], {}
+    tables = ARM_TABLES[kind]
+    for name, value in changes.items():
+        if name in tables or any(name.startswith(f"{table}.") for table in tables):
+            allowed[name] = value
+            continue
+        near = get_close_matches(name, [known for known in all_keys(Spec) if known.startswith(tables)], 1, 0.7)
+        remedy = f"did you mean {near[0]}?" if near else f"an arm may change {', '.join(tables)}"
+        rule = "is not a key that arms may differ in"
+        issues.append(Issue(key, f"{key}: {name} {rule} (problem.kind = {show(kind)}), got {show(value)}; {remedy}"))
+    return issues + [Issue(key, f"{key}: {issue.line}") for issue in _changed(raw, base, allowed)]
+
+
+def _changed(raw: Mapping[str, Any], base: Sequence[Issue], changes: Mapping[str, Any]) -> list[Issue]:
+    """What is wrong with raw tables after changes that was not wrong before."""
+    copy = {name: deepcopy(table) for name, table in raw.items() if name not in ("arms", "sweep")}
+    found = [put(copy, name.split("."), value) for name, value in changes.items()]
+    blocked = [issue for issue in found if issue]
+    return blocked or [issue for issue in structure(copy) if issue not in base]
+
+
+def sweep(raw: Mapping[str, Any], base: Sequence[Issue]) -> list[Issue]:
+    """Problems of the cells of a sweep (all cells up to 256, beyond that one key changed at a time)."""
+    table = raw.get("sweep")
+    if not isinstance(table, Mapping):
+        return []
+    issues, lists = [], {}
+    for key, values in table.items():
+        if key.partition(".")[0] in ("sweep", "arms"):
+            issues.append(Issue("sweep", f"sweep cannot vary {key}, got {show(values)}; vary keys of the spec itself"))
+        elif isinstance(values, (list, tuple)) and values:
+            lists[key] = values
+    size = 1
+    for values in lists.values():
+        size *= len(values)
+    if size <= LARGEST_GRID:
+        cells = [dict(zip(lists, cell, strict=True)) for cell in itertools.product(*lists.values())]
+    else:
+        first = {key: values[0] for key, values in lists.items()}
+        cells = [first | {key: value} for key, values in lists.items() for value in values]
+    lines = dict.fromkeys(issue.line for cell in cells for issue in _changed(raw, base, cell))
+    return issues + [Issue("sweep", f"sweep: {line}") for line in lines]

@@ -1,0 +1,73 @@
+"""Comparisons between arms, replicate by replicate: they share their draws, so differences have small errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastsgd.analysis.observed import Observed
+from fastsgd.analysis.prediction import Prediction
+from fastsgd.analysis.rows import Row
+from fastsgd.analysis.zscores import z_sample_mean
+
+Array = NDArray[np.float64]
+
+FEWEST_REPLICATES = 30  # a skewness-corrected sample standard error is trusted from here on
+
+
+def ratio_rows(predictions: Sequence[Prediction], observed: Sequence[Observed]) -> Iterator[Row]:
+    """Rows "risk ratio A/B" of every later arm B against the first arm A, at each step both are random and whole.
+
+    Tested is the mean over replicates of r_A - rho r_B, rho the predicted ratio, which is 0 under the prediction.
+    """
+    if len(predictions) < 2 or observed[0].replicates < 2:
+        return
+    first, top = predictions[0], observed[0]
+    for other, bottom in zip(predictions[1:], observed[1:], strict=True):
+        for s, step in enumerate(first.steps):
+            both = first.random[s] and other.random[s] and top.whole(s) and bottom.whole(s)
+            if not both:
+                continue
+            rho = float(first.risk[s] / other.risk[s])
+            below = float(np.mean(bottom.risk[:, s]))
+            error, z = z_sample_mean((top.risk[:, s] - rho * bottom.risk[:, s]) / below, 0.0)
+            value, n = float(np.mean(top.risk[:, s])) / below, top.replicates
+            names = f"{first.model.arm}/{other.model.arm}"
+            enough = n >= FEWEST_REPLICATES
+            yield Row(names, f"risk ratio {names}", int(step), value, error, rho, z, n, error, enough)
+
+
+def differ_in_step_size_only(predictions: Sequence[Prediction]) -> bool:
+    """True for several nonlinear arms with constant, pairwise different steps and everything else the same."""
+    models = [p.model for p in predictions]
+    if len(models) < 2 or any(m.exact or not m.schedule.constant for m in models):
+        return False
+    if len({m.schedule.size for m in models}) < len(models):
+        return False
+    return all(np.array_equal(p.sigma, predictions[0].sigma) for p in predictions)
+
+
+def extrapolation_weights(sizes: Sequence[float]) -> Array:
+    """w with sum w_j f(eta_j) = f(0) for every polynomial f of degree < J (Lagrange weights at 0), float64[J]."""
+    eta = np.asarray(sizes, dtype=np.float64)
+    return np.asarray([np.prod(np.delete(eta, j) / (np.delete(eta, j) - eta[j])) for j in range(len(eta))])
+
+
+def extrapolated_row(predictions: Sequence[Prediction], observed: Sequence[Observed]) -> Row | None:
+    """Row "risk (step size -> 0)": the ratio measured/frozen-noise at the last step, extrapolated to step size 0.
+
+    Richardson: with J arms the terms of order eta .. eta^(J-1) cancel. Error from sum_j w_j r_ij / predicted_j over
+    the replicates i, which share their draws across the arms. None where a replicate diverged or with one replicate.
+    """
+    last = len(predictions[0].steps) - 1
+    if observed[0].replicates < 2 or not all(o.whole(last) for o in observed):
+        return None
+    if not all(p.random[last] for p in predictions):
+        return None
+    weights = extrapolation_weights([p.model.schedule.size for p in predictions])
+    each = sum(w * o.risk[:, last] / p.risk[last] for w, p, o in zip(weights, predictions, observed, strict=True))
+    error, z = z_sample_mean(np.asarray(each), 1.0)
+    step, n = int(predictions[0].steps[last]), observed[0].replicates
+    return Row("all", "risk (step size -> 0)", step, float(np.mean(each)), error, 1.0, z, n, error)

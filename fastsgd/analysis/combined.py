@@ -1,0 +1,116 @@
+"""All recorded steps of an arm in one scale factor: what makes an error of a few per cent visible."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastsgd.analysis.observed import Observed
+from fastsgd.analysis.prediction import Prediction
+from fastsgd.analysis.rows import Row
+from fastsgd.analysis.steps import whitener
+from fastsgd.analysis.zscores import z_pearson3, z_sample_mean
+from fastsgd.theory import paths
+from fastsgd.theory.eigen import eigenbasis
+
+Array = NDArray[np.float64]
+
+LARGEST_ERROR = 0.3  # relative; above it the three-moment law of a combined row is too rough to test
+LARGEST_RISK = 1e140  # its square, a covariance, must not overflow
+SAMPLES_PER_STEP = 10  # replicates a recorded step that a sample covariance of risks needs
+
+
+def combined_rows(prediction: Prediction, observed: Observed) -> Iterator[Row]:
+    """Rows "risk (all steps)" and "covariance (all steps)" of one arm; none where they could not be formed."""
+    usable = prediction.random & (prediction.risk < LARGEST_RISK)
+    steps = [s for s in np.flatnonzero(usable) if observed.whole(int(s))]
+    if not steps or observed.replicates < 1:
+        return
+    index = np.asarray(steps)
+    if prediction.model.exact:
+        yield exact_risk_row(prediction, observed, index)
+    elif observed.replicates > SAMPLES_PER_STEP * len(index):
+        yield sample_risk_row(prediction, observed, index)
+    if observed.replicates > 1:
+        yield covariance_row(prediction, observed, index)
+
+
+def scale_weights(predicted: Array, covariance: Array) -> tuple[Array, float]:
+    """Generalised least squares for alpha in E y = alpha predicted, Cov y = covariance: (w, Var alpha), alpha = w'y.
+
+    predicted float64[s], covariance float64[s, s]; directions of the correlation matrix below 1e-10 are left out, as
+    densely recorded steps make it nearly singular.
+    """
+    deviation = np.sqrt(np.diagonal(covariance))
+    values, vectors = np.linalg.eigh(covariance / np.outer(deviation, deviation))
+    inside = values > 1e-10 * values[-1]
+    root = (vectors[:, inside] / np.sqrt(values[inside])).T / deviation
+    target = root @ predicted
+    information = float(target @ target)
+    return (target @ root) / information, 1 / information
+
+
+def exact_risk_row(prediction: Prediction, observed: Observed, index: NDArray[np.int64]) -> Row:
+    """Scale factor of the recorded risks with the predicted Gaussian covariance between steps.
+
+    The skewness of the estimate is that of a gamma variable of its variance, times the weighted mean over the steps of
+    (skewness of the risk) / (twice its coefficient of variation): exact for a single step.
+    """
+    n, expected = observed.replicates, prediction.risk[index]
+    weights, variance = scale_weights(expected, prediction.risk_covariance(index))
+    error = math.sqrt(variance / n)
+    each = observed.risk[:, index] @ weights
+    value = float(np.mean(each))
+    share = np.abs(weights * expected)
+    relative = np.sqrt(prediction.risk_variance[index]) / expected
+    shape = np.asarray([prediction.risk_distribution(int(s)).skewness for s in index]) / (2 * relative)
+    skewness = 2 * error * float(np.average(shape, weights=share))
+    z = z_pearson3((value - 1) / error, skewness)
+    sample = z_sample_mean(each, 1.0)[0] if n > 1 else None
+    return Row(prediction.model.arm, "risk (all steps)", None, value, error, 1.0, z, n, sample, error < LARGEST_ERROR)
+
+
+def sample_risk_row(prediction: Prediction, observed: Observed, index: NDArray[np.int64]) -> Row:
+    """Scale factor of the recorded risks with the covariance between steps found among the replicates."""
+    risk = observed.risk[:, index]
+    weights, _ = scale_weights(prediction.risk[index], np.atleast_2d(np.cov(risk, rowvar=False)))
+    each = risk @ weights
+    error, z = z_sample_mean(each, 1.0)
+    return Row(prediction.model.arm, "risk (all steps)", None, float(np.mean(each)), error, 1.0, z, len(each), error)
+
+
+def covariance_row(prediction: Prediction, observed: Observed, index: NDArray[np.int64]) -> Row:
+    """Scale factor of the whitened covariances, correlation between steps included (Gaussian; exact for one step)."""
+    whiten = [whitener(prediction.covariance[s]) for s in index]
+    pairs = zip(index, whiten, strict=True)
+    sizes = np.asarray([np.einsum("ia,ij,ja->", B, observed.covariance[s], B) for s, B in pairs])
+    ranks = np.asarray([float(B.shape[1]) for B in whiten])
+    # While a run goes on its earlier steps have more replicates, among them all those of the later ones.
+    n = observed.count[index]
+    weights, variance = scale_weights(ranks, size_covariance(prediction, index, whiten) / (np.maximum.outer(n, n) - 1))
+    error, value = math.sqrt(variance), float(weights @ sizes)
+    z = z_pearson3((value - 1) / error, 2 * error)
+    arm, tested = prediction.model.arm, error < LARGEST_ERROR
+    return Row(arm, "covariance (all steps)", None, value, error, 1.0, z, int(n.min()), in_verdict=tested)
+
+
+def size_covariance(prediction: Prediction, index: NDArray[np.int64], whiten: list[Array]) -> Array:
+    """Cov(|B_s' x_s|^2, |B_t' x_t|^2) = 2 |B_t' P_st C_s B_s|^2 (Frobenius), x_s = Delta_s - m_s, float64[s, s].
+
+    P_st is the product of the contractions I - eta_k H between the two steps.
+    """
+    basis = eigenbasis(prediction.model.hessian)
+    factors = paths.contraction_products(basis, prediction.model.etas, prediction.steps[index])
+    left = [basis.into_vector(B.T) for B in whiten]
+    right = [basis.into_vector((prediction.covariance[s] @ B).T).T for s, B in zip(index, whiten, strict=True)]
+    result = np.empty((len(index), len(index)))
+    for s in range(len(index)):
+        moved = right[s]
+        for t in range(s, len(index)):
+            if t > s:
+                moved = factors[t - 1][:, None] * moved
+            result[s, t] = result[t, s] = 2 * float(np.sum((left[t] @ moved) ** 2))
+    return result

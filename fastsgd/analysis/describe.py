@@ -1,0 +1,96 @@
+"""What a stored run is: spec, identity, progress, arms, divergence and origin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from fastsgd.analysis import tables
+from fastsgd.analysis.source import opened
+
+LONGEST_LIST = 8
+
+
+def describe(run: Any) -> dict[str, Any]:
+    """Facts about a run (open, or a path) as plain Python values; reads no replicate data but the status."""
+    run = opened(run)
+    spec, progress = run.spec, run.progress
+    steps = [int(step) for step in run.steps]
+    running = progress.wave_step > 0 and not run.finished
+    described = {
+        "run": str(run.path),
+        "name": spec.name,
+        "identity": run.identity,
+        "stream_version": run.stream_version,
+        "finished": bool(run.finished),
+        "replicates": int(progress.replicates_done),
+        "replicates_planned": int(run.replicates),
+        "step_reached_by_unfinished_replicates": int(progress.wave_step) if running else None,
+        "seed": spec.seed,
+        "problem": spec.problem.kind,
+        "dimension": len(run.coordinates),
+        "steps": steps,
+        "horizon": steps[-1],
+        "arms": list(run.arms),
+        "diverged": {arm: int(np.count_nonzero(np.asarray(run.diverged_at(arm)) >= 0)) for arm in run.arms},
+        "spec": spec.document(),
+        "provenance": run.provenance,
+    }
+    plain: dict[str, Any] = tables.plain(described)
+    return plain
+
+
+def describe_text(run: Any) -> str:
+    """The same for people: facts, provenance in short, and the spec as TOML."""
+    run = opened(run)
+    facts = describe(run)
+    toml = "\n".join(f"  {line}".rstrip() for line in run.spec.to_toml().strip().splitlines())
+    return f"{tables.pairs(_facts(facts))}\n{tables.pairs(_origin(facts['provenance']))}\nspec\n{toml}"
+
+
+def _facts(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    done, planned = facts["replicates"], facts["replicates_planned"]
+    state = "finished" if facts["finished"] else "unfinished, `fastsgd run` goes on with it"
+    running = facts["step_reached_by_unfinished_replicates"]
+    yield "run", facts["run"]
+    yield "name", facts["name"]
+    yield "identity", facts["identity"]
+    yield "state", state
+    yield "replicates", f"{done} of {planned}" + (f", the next ones at step {running}" if running else "")
+    yield "seed", str(facts["seed"])
+    yield "problem", f"{facts['problem']}, dimension {facts['dimension']}"
+    yield "recorded steps", _listed(facts["steps"])
+    yield "arms", ", ".join(facts["arms"])
+    for arm, count in facts["diverged"].items():
+        if count:
+            yield f"diverged in {arm}", f"{count} of {done} replicates"
+    if not any(facts["diverged"].values()):
+        yield "diverged", "none"
+    yield "stream version", str(facts["stream_version"])
+
+
+def _origin(provenance: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    software = provenance.get("software", {})
+    if software:
+        yield "made by", f"{software.get('name', '?')} {software.get('version', '?')}"
+    for section in ("environment", "resources"):
+        words = [f"{key} {value}" for key, value in _leaves(provenance.get(section, {}))]
+        if words:
+            yield section, ", ".join(words)
+
+
+def _leaves(table: Any, above: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in table.items() if isinstance(table, Mapping) else ():
+        name = f"{above}{key}".removesuffix(".version")
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{name}.")
+        elif isinstance(value, (str, int, float)) and len(str(value)) <= 60:
+            yield name, value
+
+
+def _listed(values: list[int]) -> str:
+    if len(values) <= LONGEST_LIST:
+        return ", ".join(map(str, values))
+    return f"{len(values)} from {values[0]} to {values[-1]}"

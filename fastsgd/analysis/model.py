@@ -1,0 +1,97 @@
+"""What an arm is, as the theory needs it: matrices, step sizes, design and start, from a spec or from a stored run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastsgd import designs, schedules
+from fastsgd.errors import InputError
+from fastsgd.theory import lyapunov
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Model:
+    """One arm: H, G (per-sample gradient covariance at the optimum; pool: S_n with 1/n) and F, float64[d, d].
+
+    `exact` is False where the linear recursion is only the leading order in the step size (a nonlinear problem).
+    """
+
+    arm: str
+    spec: Any
+    hessian: Array
+    noise: Array
+    metric: Array
+    pool_size: int | None
+    exact: bool
+
+    @property
+    def dimension(self) -> int:
+        """d."""
+        return len(self.hessian)
+
+    @property
+    def schedule(self) -> schedules.Schedule:
+        """Step sizes eta_k."""
+        return schedules.from_spec(self.spec.step)
+
+    @property
+    def etas(self) -> Any:
+        """The step sizes as the theory takes them: one number when constant."""
+        schedule = self.schedule
+        return schedule.size if schedule.constant else schedule
+
+    def gradient_covariance(self) -> Array:
+        """Sigma = Cov(mini-batch gradient) under the sampling design, float64[d, d]."""
+        sampling = self.spec.sampling
+        try:
+            return designs.design_covariance(sampling.design, self.noise, sampling.batch, self.pool_size)
+        except ValueError as error:
+            raise InputError(str(error)) from None
+
+    def start(self, sigma: Array) -> tuple[Array, Array]:
+        """Mean float64[d] and covariance float64[d, d] of Delta_0."""
+        d, start = self.dimension, self.spec.start
+        zero = np.zeros(d)
+        if start.kind == "point":
+            return np.broadcast_to(np.asarray(start.value, dtype=np.float64), (d,)).copy(), np.zeros((d, d))
+        if start.kind == "gaussian":
+            return zero, start.scale**2 * np.eye(d)
+        try:
+            return zero, lyapunov.discrete_stationary(self.hessian, sigma, self.schedule.largest())
+        except ValueError as error:
+            raise InputError(f"start.kind 'stationary' needs a stable constant step: {error}") from None
+
+
+def from_spec(spec: Any) -> list[Model]:
+    """Models of every arm of a spec, building the problem (reads data files, fits a glm)."""
+    return [built(arm, arm_spec) for arm, arm_spec in spec.arm_specs().items()]
+
+
+def built(arm: str, arm_spec: Any) -> Model:
+    """Model of one arm from its own spec."""
+    from fastsgd import problems
+
+    try:
+        problem = problems.build(arm_spec)
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    return Model(arm, arm_spec, problem.hessian, problem.noise, problem.metric, problem.pool_size, problem.exact)
+
+
+def from_run(run: Any) -> list[Model]:
+    """Models of every arm of a stored run, from the arrays in the file: nothing is built or fitted again."""
+    return [stored(run, arm, arm_spec) for arm, arm_spec in run.spec.arm_specs().items()]
+
+
+def stored(run: Any, arm: str, arm_spec: Any) -> Model:
+    """Model of one arm from the stored arrays and the (possibly altered) spec of the arm."""
+    arrays = run.problem(arm)
+    pool = next((len(value) for key, value in sorted(arrays.items()) if key.startswith("pool_")), None)
+    exact = arm_spec.problem.kind == "quadratic"
+    return Model(arm, arm_spec, arrays["hessian"], arrays["noise"], arrays["metric"], pool, exact)

@@ -1,0 +1,72 @@
+"""What a reader of a comparison must know beside its table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from fastsgd.analysis.combined import SAMPLES_PER_STEP
+from fastsgd.analysis.observed import Observed
+from fastsgd.analysis.prediction import Prediction
+from fastsgd.analysis.rows import Row
+
+
+def progress_note(run: Any) -> list[str]:
+    if run.finished:
+        return []
+    done = int(run.progress.replicates_done)
+    return [f"the run is unfinished: {done} of {run.replicates} replicates are committed and used"]
+
+
+def lost_note(prediction: Prediction, observed: Observed) -> str | None:
+    if not observed.diverged:
+        return None
+    at = observed.diverged_at[observed.diverged_at >= 0]
+    counts = ", ".join(f"{n} at step {k}" for k, n in zip(prediction.steps, observed.count, strict=True))
+    cause = "although the step is predicted stable: inconsistent" if prediction.stable else "as an unstable step does"
+    return (
+        f"arm {prediction.model.arm}: {observed.diverged} of {observed.replicates} replicates diverged (first at step "
+        f"{int(at.min())}) {cause}; values are over the survivors ({counts}) and not tested where some are missing"
+    )
+
+
+def errors_text(predictions: Sequence[Prediction]) -> str:
+    if all(p.model.exact for p in predictions):
+        text = "from the predicted Gaussian law, skewness included (saddlepoint for risks, gamma for covariances)"
+        paired = "; risk ratios of arms from paired differences between replicates" if len(predictions) > 1 else ""
+        return text + paired
+    return (
+        "risks from the scatter between replicates, skewness corrected; covariances and means from the Gaussian law; "
+        f"risk (all steps) needs more than {SAMPLES_PER_STEP} replicates a recorded step"
+    )
+
+
+def nonlinear_notes(predictions: Sequence[Prediction], rows: Sequence[Row]) -> list[str]:
+    if all(p.model.exact for p in predictions):
+        return []
+    notes = []
+    if any(row.quantity == "risk (step size -> 0)" for row in rows):
+        notes.append(
+            "predictions are frozen-noise (leading order in the step size); the verdict stands on their ratio to the "
+            "measured risk extrapolated to step size 0, the rows of single steps are shown only"
+        )
+        notes += _far_from_plateau(predictions)
+    else:
+        size = max(p.model.schedule.largest() for p in predictions)
+        notes.append(
+            "the prediction is frozen-noise, with a relative bias of the order of the step size that enough replicates "
+            f'reveal; to extrapolate it away add arms with smaller steps: [arms.half] "step.size" = {size / 2:g}'
+        )
+    return notes
+
+
+def _far_from_plateau(predictions: Sequence[Prediction]) -> list[str]:
+    far = []
+    for p in predictions:
+        level = p.plateau()[0]
+        if level and math.isfinite(p.risk[-1]) and abs(p.risk[-1] / level - 1) > 0.05:
+            far.append(p.model.arm)
+    if not far:
+        return []
+    return [f"at the last recorded step {', '.join(far)} are more than 5 % away from their plateau; record later steps"]

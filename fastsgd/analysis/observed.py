@@ -1,0 +1,56 @@
+"""What a stored run holds of one arm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Observed:
+    """Committed replicates of one arm.
+
+    Attributes:
+        risk: risk of each replicate, float64[R, S]; NaN from the step at which a replicate diverged.
+        count, mean, covariance: int64[S], float64[S, d], float64[S, d, d] (normalised by count - 1) of Delta over the
+            replicates that had not diverged.
+        diverged_at: step at which a replicate diverged, int64[R]; -1 for none.
+    """
+
+    risk: Array
+    count: NDArray[np.int64]
+    mean: Array
+    covariance: Array
+    diverged_at: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, run: Any, arm: str) -> Observed:
+        """Read one arm of a run."""
+        risk = np.asarray(run.risk(arm), dtype=np.float64)
+        count, mean, covariance = run.moments(arm)
+        diverged_at = np.asarray(run.diverged_at(arm))[: len(risk)]
+        return cls(risk, np.asarray(count), np.asarray(mean), np.asarray(covariance), diverged_at)
+
+    @property
+    def replicates(self) -> int:
+        """R, diverged ones included."""
+        return len(self.risk)
+
+    @property
+    def diverged(self) -> int:
+        """Replicates that diverged."""
+        return int(np.count_nonzero(self.diverged_at >= 0))
+
+    def whole(self, index: int) -> bool:
+        """True when every replicate still has a finite risk at steps[index]."""
+        return bool(np.all(np.isfinite(self.risk[:, index])))
+
+    def survivors(self, index: int) -> Array:
+        """Risks at steps[index] of the replicates that had not diverged, float64[<= R]."""
+        column = self.risk[:, index]
+        return column[np.isfinite(column)]

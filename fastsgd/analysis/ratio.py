@@ -1,0 +1,128 @@
+"""Measured against predicted, with error bars and a verdict."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from fastsgd.analysis import notes
+from fastsgd.analysis.arms import differ_in_step_size_only, extrapolated_row, ratio_rows
+from fastsgd.analysis.assume import assumed_models
+from fastsgd.analysis.combined import combined_rows
+from fastsgd.analysis.observed import Observed
+from fastsgd.analysis.prediction import Prediction
+from fastsgd.analysis.report import CONSISTENT, INCONSISTENT, RatioReport
+from fastsgd.analysis.rows import Row
+from fastsgd.analysis.source import opened
+from fastsgd.analysis.steps import step_rows
+from fastsgd.analysis.zscores import sidak_threshold
+from fastsgd.errors import InputError
+
+FALSE_ALARM = 1e-4
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A run, its predictions and what it holds (both in the order of its arms), and the report on them."""
+
+    run: Any
+    predictions: tuple[Prediction, ...]
+    observed: tuple[Observed, ...]
+    report: RatioReport
+
+
+def ratio(run: Any, assume: Sequence[str] = (), *, false_alarm: float = FALSE_ALARM) -> RatioReport:
+    """Compare a stored run with the theory: empirical, standard error, predicted, ratio, z, and a verdict.
+
+    Args:
+        run: an open run or the path of one; only this file is read, also when the run is unfinished or still going.
+        assume: KEY=VALUE as for `run --set`, altering the prediction only (arms.NAME.KEY=VALUE for one arm).
+        false_alarm: chance that the verdict is "inconsistent" although every prediction holds.
+
+    Raises:
+        InputError: nothing recorded yet, a nonlinear run of one replicate, or an assumption that cannot be.
+    """
+    return evaluate(run, assume, false_alarm=false_alarm).report
+
+
+def ratio_of_runs(
+    runs: Sequence[str | os.PathLike[str]], assume: Sequence[str] = (), *, false_alarm: float = FALSE_ALARM
+) -> list[RatioReport]:
+    """Reports of several runs, judged so that `false_alarm` holds for all of them together."""
+    each = 1 - (1 - false_alarm) ** (1 / len(runs)) if len(runs) > 1 else false_alarm
+    return [ratio(run, assume, false_alarm=each) for run in runs]
+
+
+def evaluate(run: Any, assume: Sequence[str] = (), *, false_alarm: float = FALSE_ALARM) -> Evaluation:
+    """What `ratio` does, keeping the predictions and the data for figures."""
+    run = opened(run)
+    observed = tuple(Observed.of(run, arm) for arm in run.arms)
+    if not observed[0].replicates:
+        raise InputError(f"{run.path} has no finished replicates yet; go on with `fastsgd run`, then ask again")
+    models, remarks = assumed_models(run, assume)
+    predictions = tuple(Prediction.of(model, run.steps) for model in models)
+    if observed[0].replicates < 2 and not all(p.model.exact for p in predictions):
+        raise InputError(
+            f"{run.path} has 1 replicate of a nonlinear problem, which gives no standard error; give replicates >= 2"
+        )
+    rows = compare(predictions, observed)
+    tested = [row for row in rows if row.in_verdict]
+    threshold = sidak_threshold(len(tested), false_alarm)
+    pairs = tuple(zip(predictions, observed, strict=True))
+    failed = any(not abs(row.z) <= threshold for row in tested) or any(p.stable and o.diverged for p, o in pairs)
+    if not tested and not failed:
+        raise InputError(f"{run.path} has no row that could be tested; record steps at which the risk is random")
+    lost = [notes.lost_note(p, o) for p, o in pairs]
+    report = RatioReport(
+        run=str(run.path),
+        identity=run.identity,
+        replicates=observed[0].replicates,
+        planned=int(run.replicates),
+        assumed=tuple(assume),
+        rows=tuple(rows),
+        verdict=INCONSISTENT if failed else CONSISTENT,
+        threshold=threshold,
+        tests=len(tested),
+        false_alarm=false_alarm,
+        errors=notes.errors_text(predictions),
+        notes=(
+            *notes.progress_note(run),
+            *remarks,
+            *(line for line in lost if line),
+            *notes.nonlinear_notes(predictions, rows),
+        ),
+        corrections=tuple(corrections(predictions, rows)),
+    )
+    return Evaluation(run, predictions, observed, report)
+
+
+def compare(predictions: Sequence[Prediction], observed: Sequence[Observed]) -> list[Row]:
+    """All rows. Nonlinear arms that differ in their step size only are tested by their extrapolation alone."""
+    rows: list[Row] = []
+    for prediction, seen in zip(predictions, observed, strict=True):
+        rows += [*step_rows(prediction, seen), *combined_rows(prediction, seen)]
+    if all(p.model.exact for p in predictions):
+        return rows + list(ratio_rows(predictions, observed))
+    if differ_in_step_size_only(predictions):
+        limit = extrapolated_row(predictions, observed)
+        if limit is not None:
+            rows = [replace(row, in_verdict=False) for row in rows] + [limit]
+    return rows
+
+
+def corrections(predictions: Sequence[Prediction], rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Relative deviation of the risk from its frozen-noise value at the last step, an entry for each nonlinear arm."""
+    found = []
+    for p in predictions:
+        last = int(p.steps[-1])
+        row = next((r for r in rows if (r.arm, r.quantity, r.step) == (p.model.arm, "risk", last)), None)
+        if p.model.exact or row is None or not row.predicted:
+            continue
+        size, error = p.model.schedule.largest(), row.standard_error / row.predicted
+        deviation = row.empirical / row.predicted - 1
+        found.append(
+            {"arm": p.model.arm, "step": last, "step_size": size, "correction": deviation, "standard_error": error}
+        )
+    return found

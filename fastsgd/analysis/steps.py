@@ -1,0 +1,116 @@
+"""Comparisons at each recorded step: risk, mean, size and shape of the covariance."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from fastsgd.analysis.observed import Observed
+from fastsgd.analysis.prediction import Prediction
+from fastsgd.analysis.rows import Row
+from fastsgd.analysis.zscores import Z_LIMIT, z_exact, z_gamma, z_pearson3, z_sample_mean
+
+Array = NDArray[np.float64]
+
+RANK_TOLERANCE = 1e-12
+
+
+def whitener(covariance: Array) -> Array:
+    """B float64[d, r] with B'SB = I on the range of S and BB' a generalised inverse of S; r is the rank.
+
+    S is scaled to a correlation matrix first, so that coordinates of very different sizes lose no digits; eigenvalues
+    of the correlation matrix below 1e-12 of the largest count as zero.
+    """
+    deviation = np.sqrt(np.diagonal(covariance))
+    scale = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > 0)
+    values, vectors = np.linalg.eigh(covariance * np.outer(scale, scale))
+    inside = values > RANK_TOLERANCE * max(float(np.max(values)), 1e-300)
+    return scale[:, None] * vectors[:, inside] / np.sqrt(values[inside])
+
+
+def step_rows(prediction: Prediction, observed: Observed) -> Iterator[Row]:
+    """Rows of one arm at every recorded step whose risk is random, in the order of the steps.
+
+    Steps at which replicates had diverged are shown over the survivors but not tested: survival selects.
+    """
+    for s in range(len(prediction.steps)):
+        if observed.count[s] < 1:
+            continue
+        if not np.isfinite(prediction.risk[s]):
+            yield unbounded_row(prediction, observed, s)
+        elif prediction.random[s]:
+            yield risk_row(prediction, observed, s)
+            yield from moment_rows(prediction, observed, s)
+        elif prediction.steps[s] > 0:
+            yield certain_row(prediction, observed, s)
+
+
+def risk_row(prediction: Prediction, observed: Observed, s: int) -> Row:
+    """Mean risk at one step: standard error from the predicted Gaussian law if exact, else from the replicates."""
+    values = observed.survivors(s)
+    n, mean, expected = len(values), float(np.mean(values)), float(prediction.risk[s])
+    sample, z = z_sample_mean(values, expected) if n > 1 else (None, 0.0)
+    error = sample if sample is not None else math.nan
+    if prediction.model.exact:
+        law = prediction.risk_distribution(s)
+        error, z = law.deviation / math.sqrt(n), law.z_of_mean(mean, n)
+    arm, step, whole = prediction.model.arm, int(prediction.steps[s]), observed.whole(s)
+    return Row(arm, "risk", step, mean, error, expected, z, n, sample, whole)
+
+
+def certain_row(prediction: Prediction, observed: Observed, s: int) -> Row:
+    """Mean risk at a step where the prediction leaves no randomness (no noise at all)."""
+    values, expected = observed.survivors(s), float(prediction.risk[s])
+    mean, start = float(np.mean(values)), float(prediction.risk[0])
+    z = z_exact(mean, expected, scale=start)
+    return Row(prediction.model.arm, "risk", int(prediction.steps[s]), mean, 0.0, expected, z, len(values))
+
+
+def unbounded_row(prediction: Prediction, observed: Observed, s: int) -> Row:
+    """Mean risk at a step where the prediction has overflowed: finite risks contradict it."""
+    values = observed.survivors(s)
+    arm, step, mean = prediction.model.arm, int(prediction.steps[s]), float(np.mean(values))
+    return Row(arm, "risk", step, mean, math.inf, math.inf, -Z_LIMIT, len(values), None, observed.whole(s))
+
+
+def moment_rows(prediction: Prediction, observed: Observed, s: int) -> Iterator[Row]:
+    """Covariance (size and shape) and mean at one step, as ratios to what Gaussian samples give on average."""
+    arm, step, n, whole = prediction.model.arm, int(prediction.steps[s]), int(observed.count[s]), observed.whole(s)
+    whiten = whitener(prediction.covariance[s])
+    rank = whiten.shape[1]
+    if n > 1:
+        white = whiten.T @ observed.covariance[s] @ whiten
+        size = float(np.trace(white)) / rank
+        degrees = rank * (n - 1)
+        z = z_gamma(degrees / 2, size)
+        yield Row(arm, "covariance", step, size, math.sqrt(2 / degrees), 1.0, z, n, in_verdict=whole)
+        if n > rank > 1:
+            value, error, z = sphericity(white, n - 1)
+            yield Row(arm, "covariance shape", step, value, error, 1.0, z, n, in_verdict=whole)
+    distance = n * float(np.sum((whiten.T @ (observed.mean[s] - prediction.mean[s])) ** 2)) / rank
+    z = z_gamma(rank / 2, distance)
+    yield Row(arm, "mean", step, distance, math.sqrt(2 / rank), 1.0, z, n, in_verdict=whole)
+
+
+def sphericity(white: Array, degrees: int) -> tuple[float, float, float]:
+    """(value, standard error, z) of Mauchly's statistic u = d log(tr W/d) - log det W against its expectation.
+
+    W float64[d, d] is a sample covariance of whitened data with `degrees` >= d degrees of freedom. u >= 0 measures
+    the shape alone (a common factor cancels). log det W = d log tr W + (independent of tr W), and log det of a Wishart
+    matrix is a sum of log chi-squares, so the first three cumulants are exact polygamma sums; z by a matched gamma.
+    """
+    d = len(white)
+    sign, logdet = np.linalg.slogdet(white)
+    halves = (degrees - np.arange(d)) / 2
+    total = degrees * d / 2
+    mean = d * (float(special.digamma(total)) - math.log(d)) - float(np.sum(special.digamma(halves)))
+    variance = float(np.sum(special.polygamma(1, halves))) - d**2 * float(special.polygamma(1, total))
+    third = d**3 * float(special.polygamma(2, total)) - float(np.sum(special.polygamma(2, halves)))
+    value = d * math.log(float(np.trace(white)) / d) - float(logdet) if sign > 0 else math.inf
+    deviation = math.sqrt(variance)
+    value = min(value, 1e300)
+    return value / mean, deviation / mean, z_pearson3((value - mean) / deviation, third / deviation**3)

@@ -1,0 +1,64 @@
+"""The group of commands. Their modules are imported only when called: `fastsgd --help` needs click alone."""
+
+import importlib
+from typing import Any
+
+import click
+
+COMMANDS = {
+    "run": "Simulate a spec and store the run.",
+    "predict": "Predict from a spec or a run: theory only.",
+    "ratio": "Compare a run with its predictions.",
+    "show": "Say what a run is.",
+    "plot": "Draw runs with their predictions.",
+}
+
+
+class LazyGroup(click.Group):
+    """A click group that imports `fastsgd.cli.<name>_command` for a command when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order in which they are used."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, imported now; None for an unknown name."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"fastsgd.cli.{cmd_name}_command").command
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[Any, Any, list[str]]:
+        """Name the commands there are when the given one is unknown."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], COMMANDS, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(COMMANDS)}."
+            ctx.fail(f"No such command {args[0]!r}; {hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 fine; 1 failed; 2 bad usage or input; 3 a theory check failed; 75 stopped early, resumable.",
+)
+@click.version_option(package_name="fastsgd", prog_name="fastsgd")
+def app() -> None:
+    """Does SGD behave as its sampling design predicts?
+
+    A TOML spec says what to simulate, a run is one HDF5 file, and the ratio of measured to predicted comes with error
+    bars and a verdict. Results go to stdout, progress and notes to stderr.
+
+    \b
+    Examples:
+      fastsgd run runs/plateau.toml
+      fastsgd ratio runs/plateau.h5
+      fastsgd plot runs/plateau.h5 -o plateau.png
+    """

@@ -1,0 +1,54 @@
+"""Arguments and options that commands share, and their types."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+
+PATH = click.Path(path_type=Path)
+
+
+class Duration(click.ParamType):
+    """HH:MM:SS, MM:SS or seconds, to seconds."""
+
+    name = "HH:MM:SS"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Seconds > 0, or a usage error."""
+        if isinstance(value, (int, float)):
+            return float(value)
+        match = re.fullmatch(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d+)?)", value.strip())
+        seconds = 0.0
+        if match:
+            hours, minutes, rest = match.groups()
+            seconds = 3600.0 * int(hours or 0) + 60.0 * int(minutes or 0) + float(rest)
+        if seconds <= 0:
+            self.fail(f"{value!r} is no duration > 0; write HH:MM:SS, such as 00:10:00 for ten minutes", param, ctx)
+        return seconds
+
+
+def key_values(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    """Check that each value is KEY=VALUE."""
+    for value in values:
+        key, equals, _ = value.partition("=")
+        if not equals or not key.strip():
+            raise click.BadParameter(f"{value!r} is not KEY=VALUE; write for example step.size=0.02", ctx, param)
+    return values
+
+
+spec_argument = click.argument("spec", type=PATH)
+source_argument = click.argument("source", metavar="SPEC|RUN", type=PATH)
+run_argument = click.argument("run", type=PATH)
+runs_argument = click.argument("runs", metavar="RUN...", type=PATH, nargs=-1, required=True)
+
+set_option = click.option(
+    "--set", "overrides", metavar="KEY=VALUE", multiple=True, callback=key_values,
+    help="Change one dotted key of the spec; may be repeated.",
+)  # fmt: skip
+assume_option = click.option(
+    "--assume", metavar="KEY=VALUE", multiple=True, callback=key_values,
+    help="Predict under an altered assumption; may be repeated. arms.NAME.KEY=VALUE alters one arm.",
+)  # fmt: skip
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+csv_option = click.option("--csv", "as_csv", is_flag=True, help="Print the table as CSV.")

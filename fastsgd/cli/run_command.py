@@ -1,0 +1,50 @@
+"""fastsgd run"""
+
+from pathlib import Path
+
+import click
+
+from fastsgd.cli import options
+from fastsgd.cli.output import result, result_json
+from fastsgd.cli.progress import Progress
+
+
+@click.command("run")
+@options.spec_argument
+@click.option("-o", "--output", type=options.PATH, metavar="FILE", help="The run file; default: beside SPEC, with .h5.")
+@options.set_option
+@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Default: the cores this process may use.")
+@click.option("--time-limit", type=options.Duration(), help="Stop by then with exit code 75; run again to go on.")
+@click.option("--force", is_flag=True, help="Begin again: replace a run file that is there.")
+@click.option("--allow-unstable", is_flag=True, help="Run also at a step size at or above the largest stable one.")
+@options.json_option
+def command(
+    spec: Path,
+    output: Path | None,
+    overrides: tuple[str, ...],
+    threads: int | None,
+    time_limit: float | None,
+    force: bool,
+    allow_unstable: bool,
+    as_json: bool,
+) -> None:
+    """Simulate a spec and store the run.
+
+    An unfinished run is taken up where it stopped, and a finished one is left as it is; the numbers are the same for
+    any number of threads and any interruptions. Ctrl-C stops within seconds with exit code 75 and loses nothing.
+
+    \b
+    Examples:
+      fastsgd run runs/plateau.toml
+      fastsgd run runs/plateau.toml -o small.h5 --set replicates=200 --set step.size=0.005
+      fastsgd run runs/plateau.toml --threads 8 --time-limit 01:30:00
+    """
+    from fastsgd.analysis.describe import describe, describe_text
+    from fastsgd.engine import run as simulate
+
+    with Progress() as progress:
+        stored = simulate(
+            spec, output, overrides=overrides, threads=threads, progress=progress.update, note=progress.note,
+            time_limit=time_limit, force=force, allow_unstable=allow_unstable,
+        )  # fmt: skip
+    result_json(describe(stored)) if as_json else result(describe_text(stored))

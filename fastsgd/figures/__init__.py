@@ -1,0 +1,63 @@
+"""Figures of stored runs. One file a kind, each with `draw(evaluations) -> matplotlib Figure`."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fastsgd.errors import InputError
+
+KINDS = {"risk": "risk", "covariance": "covariance", "step-size": "step_size"}
+SUFFIXES = (".png", ".pdf", ".svg")
+
+__all__ = ["KINDS", "SUFFIXES", "figure", "plot"]
+
+
+def plot(runs: Any, output: str | os.PathLike[str], *, kind: str = "risk", assume: Sequence[str] = ()) -> list[Path]:
+    """Draw runs with their predictions and write the figure.
+
+    Args:
+        runs: one run or path, or a list of them.
+        output: file name; with a suffix .png, .pdf or .svg that format, without one a PNG and a PDF.
+        kind: "risk" (against the step, ratios below), "covariance" (measured against predicted variances at the last
+            recorded step) or "step-size" (ratio at the last step of each arm against its step size).
+        assume: KEY=VALUE altering the prediction, as for `ratio`.
+
+    Returns:
+        The files written.
+    """
+    paths = _targets(Path(output))
+    made = figure(runs, kind=kind, assume=assume)
+    from fastsgd.figures.style import save
+
+    for path in paths:
+        save(made, path)
+    return paths
+
+
+def figure(runs: Any, *, kind: str = "risk", assume: Sequence[str] = ()) -> Any:
+    """The matplotlib Figure of `plot`, not written anywhere."""
+    if kind not in KINDS:
+        raise InputError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
+    many = list(runs) if isinstance(runs, (list, tuple)) else [runs]
+    from fastsgd.analysis.ratio import evaluate
+    from fastsgd.figures.style import styled
+
+    evaluations = [evaluate(run, assume) for run in many]
+    with styled():
+        return importlib.import_module(f"fastsgd.figures.{KINDS[kind]}").draw(evaluations)
+
+
+def _targets(output: Path) -> list[Path]:
+    if output.suffix.lower() in SUFFIXES:
+        paths = [output]
+    elif output.suffix and not output.suffix[1:].isdigit():
+        raise InputError(f"{output} must end in {', '.join(SUFFIXES)} or have no suffix (then PNG and PDF)")
+    else:
+        paths = [output.with_name(output.name + suffix) for suffix in (".png", ".pdf")]
+    if not output.parent.is_dir():
+        raise InputError(f"{output.parent} is no folder; make it or choose another place for the figure")
+    return paths

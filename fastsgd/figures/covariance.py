@@ -1,0 +1,48 @@
+"""Measured against predicted variance of every coordinate at the last recorded step, and their ratio below."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fastsgd.analysis.ratio import Evaluation
+from fastsgd.errors import InputError
+from fastsgd.figures import labels
+from fastsgd.figures.style import look, panels
+
+
+def draw(evaluations: Sequence[Evaluation]) -> Any:
+    """A column of two panels for each run."""
+    figure, axes = panels(2, len(evaluations), (3.0, 1.7))
+    for column, evaluation in enumerate(evaluations):
+        _run(axes[0, column], axes[1, column], evaluation)
+    return figure
+
+
+def _run(top: Any, below: Any, evaluation: Evaluation) -> None:
+    if evaluation.report.replicates < 2:
+        raise InputError(f"{evaluation.report.run} has 1 replicate, which has no covariance; run with replicates >= 2")
+    for index, (prediction, seen) in enumerate(zip(evaluation.predictions, evaluation.observed, strict=True)):
+        style = look(index)
+        expected, value = np.diagonal(prediction.covariance[-1]), np.diagonal(seen.covariance[-1])
+        shown = np.isfinite(expected) & (expected > 0) & np.isfinite(value)
+        order = np.argsort(expected[shown])
+        expected, value = expected[shown][order], value[shown][order]
+        relative = 2 * np.sqrt(2 / max(int(seen.count[-1]) - 1, 1))
+        marks = {"color": style.color, "marker": style.marker, "linestyle": "none", "markerfacecolor": "none"}
+        top.errorbar(
+            expected, value, yerr=relative * expected, elinewidth=0.7, label=labels.plain(prediction.model.arm), **marks
+        )
+        below.plot(expected, value / expected, **marks)
+        below.axhspan(1 - relative, 1 + relative, color=style.color, alpha=0.1, linewidth=0)
+    top.axline((expected[0], expected[0]), (expected[-1] * 1.0001, expected[-1] * 1.0001), color="black", linewidth=0.8)
+    top.set_title(labels.title(evaluation))
+    top.set_xscale("log")
+    top.set_yscale("log")
+    top.set_ylabel("measured variance")
+    top.legend(title="a marker a coordinate, ± 2 s.e.", title_fontsize=8, frameon=False)
+    below.axhline(1, color="black", linewidth=0.8)
+    below.set_xlabel(f"predicted variance of a coordinate at step {evaluation.predictions[0].steps[-1]}")
+    below.set_ylabel("measured / predicted")

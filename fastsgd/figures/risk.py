@@ -1,0 +1,72 @@
+"""Mean risk against the step with its prediction, and measured/predicted below."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastsgd.analysis.prediction import Prediction
+from fastsgd.analysis.ratio import Evaluation
+from fastsgd.figures import labels
+from fastsgd.figures.style import Look, look, panels
+
+LINE_POINTS = 160
+
+
+def draw(evaluations: Sequence[Evaluation]) -> Any:
+    """A column of two panels for each run."""
+    figure, axes = panels(2, len(evaluations), (3.0, 1.7))
+    for column, evaluation in enumerate(evaluations):
+        top, below = axes[0, column], axes[1, column]
+        for index, prediction in enumerate(evaluation.predictions):
+            _arm(top, below, evaluation, prediction, look(index))
+        top.set_title(labels.title(evaluation))
+        top.set_ylabel(labels.risk_axis(evaluation))
+        top.set_xscale("log")
+        top.set_yscale("log")
+        top.legend(title="line: predicted, marker: measured ± 2 s.e.", title_fontsize=8, frameon=False)
+        below.axhline(1, color="black", linewidth=0.8)
+        below.set_ylabel("measured / predicted")
+        below.set_xlabel("step k")
+    return figure
+
+
+def line_steps(prediction: Prediction) -> NDArray[np.int64]:
+    """Recorded steps > 0 and log-spaced ones between, int64[n]: a line that shows the transient."""
+    steps = prediction.steps[prediction.steps > 0]
+    if len(steps) < 2:
+        return steps
+    between = np.rint(np.geomspace(steps[0], steps[-1], LINE_POINTS)).astype(np.int64)
+    return np.union1d(steps, between)
+
+
+def _arm(top: Any, below: Any, evaluation: Evaluation, prediction: Prediction, style: Look) -> None:
+    arm = prediction.model.arm
+    rows = [r for r in evaluation.report.rows if (r.arm, r.quantity) == (arm, "risk") and r.step]
+    rows = [r for r in rows if np.isfinite(r.predicted)]
+    line = Prediction.of(prediction.model, line_steps(prediction))
+    shown = np.isfinite(line.risk) & (line.risk > 0)
+    top.plot(line.steps[shown], line.risk[shown], color=style.color, linestyle=style.line)
+    if not rows:
+        return
+    step = np.asarray([r.step for r in rows])
+    value, error = np.asarray([(r.empirical, r.standard_error) for r in rows]).T
+    expected = np.asarray([r.predicted for r in rows])
+    top.errorbar(
+        step, value, yerr=2 * error, color=style.color, marker=style.marker, linestyle="none", capsize=2,
+        markerfacecolor="white",
+    )  # fmt: skip
+    # An empty handle shows line and marker of the arm together in the legend.
+    top.plot(
+        [], [], color=style.color, marker=style.marker, linestyle=style.line, markerfacecolor="white",
+        label=labels.plain(arm),
+    )  # fmt: skip
+    relative = 2 * error / expected
+    below.fill_between(step, 1 - relative, 1 + relative, color=style.color, alpha=0.15, linewidth=0)
+    below.plot(
+        step, value / expected, color=style.color, marker=style.marker, linestyle=style.line, linewidth=0.6,
+        markerfacecolor="white",
+    )  # fmt: skip

@@ -65,7 +65,7 @@ def restore(document: Mapping[str, Any], arrays: Mapping[str, Any]) -> Spec:
 def plain(value: Any) -> Any:
     """Python values as TOML has them: arrays and tuples as lists, paths as text; keys that are None are left out."""
     if isinstance(value, Mapping):
-        return {key: plain(below) for key, below in value.items() if below is not None}
+        return {str(key): plain(below) for key, below in value.items() if below is not None}
     if isinstance(value, (list, tuple)):
         return [plain(below) for below in value]
     if isinstance(value, Path):

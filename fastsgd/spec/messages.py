@@ -2,15 +2,13 @@
 
 import json
 import re
-import types
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
-from fastsgd.spec import sections
+from fastsgd.spec import schema, sections
 
 BARE = re.compile(r"[A-Za-z0-9_-]+")
 HINTS = {
@@ -107,15 +105,15 @@ def explain(error: Mapping[str, Any], root: type[BaseModel]) -> Issue:
     key = dotted(loc)
     if kind == "extra_forbidden":
         return unknown_key(loc, value, root)
-    field = _field(loc, root)
-    about = (field.description or _about(field.annotation)) if field else None
+    field = schema.field_at(loc, root)
+    about = (field.description or schema.about(field.annotation)) if field else None
     remedy = f"give {about}" if about else "remove it"
     if kind == "missing":
-        allowed = sections.CHOICES.get(key) or _literals(field)
+        allowed = sections.CHOICES.get(key) or schema.words(field)
         remedy = f"choose {choices(allowed)}" if allowed else remedy
         return Issue(key, f"{key} is required, got nothing; {remedy}")
     if kind == "literal_error":
-        allowed = sections.CHOICES.get(key) or _literals(field) or re.findall(r"'([^']*)'", error["ctx"]["expected"])
+        allowed = sections.CHOICES.get(key) or schema.words(field) or re.findall(r"'([^']*)'", error["ctx"]["expected"])
         near = nearest(value, allowed) if isinstance(value, str) else None
         remedy = (
             f'did you mean "{near}"?'
@@ -138,108 +136,22 @@ def explain(error: Mapping[str, Any], root: type[BaseModel]) -> Issue:
 def unknown_key(loc: Sequence[str | int], value: Any, root: type[BaseModel]) -> Issue:
     """Names the nearest valid key: in the table, then in other alternatives of the table, then anywhere."""
     key, above, last = dotted(loc), dotted(loc[:-1]), str(loc[-1])
-    model = _model(loc[:-1], root)
+    model = schema.table_at(loc[:-1], root)
     siblings = list(model.model_fields) if model else []
     near = nearest(last, siblings)
     prefix = f"{above}." if above else ""
     where = f" of {above}" if above else " of a spec"
-    if other := _belongs(loc, last, root):
+    if other := schema.alternative(loc, last, root):
         return Issue(key, f"{key} is only for {other}, got {show(value)}; remove it or change that")
     if key in HINTS:
         meant = HINTS[key]
     elif near:
         meant = prefix + near
     else:
-        leaves = [name for name in all_keys(root) if name.rpartition(".")[2] == last]
+        leaves = [name for name in schema.all_keys(root) if name.rpartition(".")[2] == last]
         meant = leaves[0] if leaves else ""
     remedy = f"did you mean {meant}?" if meant else f"its keys are {', '.join(siblings)}"
     return Issue(key, f"{key} is not a key{where}, got {show(value)}; {remedy}", meant)
-
-
-def _belongs(loc: Sequence[str | int], last: str, root: type[BaseModel]) -> str | None:
-    """`step.schedule = "power"` when the key is one of another alternative of its table."""
-    switch = {"problem": "kind", "step": "schedule", "start": "kind"}.get(str(loc[0]))
-    if len(loc) != 3 or switch is None:
-        return None
-    for tag, model in _tagged(root.model_fields[str(loc[0])].annotation):
-        if last in model.model_fields:
-            return f'{loc[0]}.{switch} = "{tag[1:-1]}"'
-    return None
-
-
-def _tagged(union: Any) -> Iterator[tuple[str, Any]]:
-    """(tag, type) of the alternatives of a tagged union."""
-    for option in get_args(union):
-        if get_origin(option) is Annotated:
-            for note in option.__metadata__:
-                if tag := getattr(note, "tag", None):
-                    yield tag, get_args(option)[0]
-
-
-def _about(annotation: Any) -> str | None:
-    """The first description inside an annotation."""
-    if get_origin(annotation) is Annotated:
-        for note in annotation.__metadata__:
-            if text := getattr(note, "description", None):
-                return str(text)
-    for inner in get_args(annotation):
-        if text := _about(inner):
-            return text
-    return None
-
-
-def _inside(annotation: Any) -> list[Any]:
-    """All types an annotation may stand for, wrappers taken off."""
-    if get_origin(annotation) is Annotated:
-        return _inside(get_args(annotation)[0])
-    if get_origin(annotation) in (Union, types.UnionType):
-        return [inner for option in get_args(annotation) for inner in _inside(option)]
-    return [annotation]
-
-
-def _step(model: type[BaseModel] | None, part: str, tag: str | None) -> type[BaseModel] | None:
-    field = model.model_fields.get(part) if model else None
-    if field is None:
-        return None
-    for option, inner in _tagged(field.annotation):
-        if option == tag:
-            return inner if isinstance(inner, type) and issubclass(inner, BaseModel) else None
-    models = [t for t in _inside(field.annotation) if isinstance(t, type) and issubclass(t, BaseModel)]
-    return models[0] if models else None
-
-
-def _model(loc: Sequence[str | int], root: type[BaseModel]) -> type[BaseModel] | None:
-    """The table class at a place, following tags of alternatives."""
-    model: type[BaseModel] | None = root
-    for index, part in enumerate(loc):
-        if isinstance(part, str) and not part.startswith("<"):
-            after = loc[index + 1] if index + 1 < len(loc) else None
-            model = _step(model, part, after if isinstance(after, str) else None)
-    return model
-
-
-def _field(loc: Sequence[str | int], root: type[BaseModel]) -> FieldInfo | None:
-    names = [index for index, part in enumerate(loc) if isinstance(part, str) and not part.startswith("<")]
-    if not names:
-        return None
-    model = _model(loc[: names[-1]], root)
-    return model.model_fields.get(str(loc[names[-1]])) if model else None
-
-
-def _literals(field: FieldInfo | None) -> list[str]:
-    found = _inside(field.annotation) if field is not None else []
-    return [str(value) for option in found if get_origin(option) is Literal for value in get_args(option)]
-
-
-def all_keys(model: type[BaseModel], above: str = "") -> list[str]:
-    """Every dotted key of a model, its tables and their alternatives."""
-    keys: list[str] = []
-    for name, field in model.model_fields.items():
-        keys.append(above + name)
-        for inner in _inside(field.annotation):
-            if isinstance(inner, type) and issubclass(inner, BaseModel):
-                keys += [key for key in all_keys(inner, f"{above}{name}.") if key not in keys]
-    return keys
 
 
 def tidy(issues: Iterable[Issue], order: Sequence[str]) -> list[Issue]:

@@ -7,9 +7,10 @@ from difflib import get_close_matches
 from typing import Any
 
 from fastsgd.spec import sections
-from fastsgd.spec.messages import Issue, all_keys, show
+from fastsgd.spec.messages import Issue, show
 from fastsgd.spec.model import Spec
 from fastsgd.spec.overrides import join_key, put
+from fastsgd.spec.schema import all_keys
 from fastsgd.spec.structure import structure
 
 LARGEST_GRID = 256

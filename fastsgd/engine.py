@@ -13,7 +13,7 @@ from fastsgd import store
 from fastsgd.errors import InputError, StoppedEarly
 from fastsgd.interrupts import StopRequest
 from fastsgd.moments import Node, push, total, unpack
-from fastsgd.threads import kernel_lock, use_threads
+from fastsgd.threads import kernel_lock, layer, use_threads
 
 if TYPE_CHECKING:
     from fastsgd.plan import Plan
@@ -136,6 +136,7 @@ def _plan(spec: Spec, allow_unstable: bool) -> Plan:
 def _writer(plan: Plan, target: Path, resume: bool, force: bool, threads: int) -> store.RunWriter:
     from fastsgd.kernels import STREAM_VERSION
     from fastsgd.kernels.moments import BLOCK
+    from fastsgd.store.provenance import collect
 
     if resume:
         return store.open_writer(target)
@@ -144,7 +145,7 @@ def _writer(plan: Plan, target: Path, resume: bool, force: bool, threads: int) -
     return store.create(
         target,
         plan.spec,
-        [_stored(arm.problem) for arm in plan.arms],
+        {name: _stored(arm.problem) for name, arm in zip(plan.names, plan.arms, strict=True)},
         steps=plan.steps,
         coordinates=plan.coordinates,
         step_sizes=np.stack([s(plan.steps) for s in plan.schedules]),
@@ -152,7 +153,9 @@ def _writer(plan: Plan, target: Path, resume: bool, force: bool, threads: int) -
         block=BLOCK,
         levels=levels,
         stream_version=STREAM_VERSION,
-        provenance=store.provenance(plan.spec, threads=threads),
+        provenance=collect(plan.spec, threads=threads, threading_layer=layer()),
+        trajectories=plan.spec.record.trajectories,
+        extra_state={"diverged": (len(plan.arms), plan.wave)},
         force=force,
     )
 
@@ -201,7 +204,7 @@ class _Runner:
         """State at the last commit; None if no wave was under way."""
         from fastsgd.wave import Wave
 
-        checkpoint = self.writer.checkpoint()
+        checkpoint = self.writer.restore()
         self.done = checkpoint.progress.replicates_done
         count = min(self.plan.wave, self.replicates - self.done)
         if checkpoint.state is None or checkpoint.progress.wave_step == 0 or count == 0:
@@ -256,11 +259,16 @@ class _Runner:
         self.saved = wave.recorded
 
     def _commit(self, wave: Wave) -> None:
-        begun = time.monotonic()
         self._save_rows(wave)
-        progress = store.Progress(self.done, wave.step, wave.recorded, False)
-        diverged = wave.diverged_at.astype(np.float64)
-        self.writer.commit(progress, wave.delta, [*self.nodes, *wave.nodes], extra={"diverged": diverged})
+        self._write_commit(store.Progress(self.done, wave.step, wave.recorded, False), wave)
+
+    def _write_commit(self, progress: store.Progress, wave: Wave | None = None) -> None:
+        begun = time.monotonic()
+        if wave is None:
+            self.writer.commit(progress, None, self.nodes)
+        else:
+            diverged = wave.diverged_at.astype(np.float64)
+            self.writer.commit(progress, wave.delta, [*self.nodes, *wave.nodes], extra={"diverged": diverged})
         self.committed = time.monotonic()
         self.commit_cost = self.committed - begun
 
@@ -275,10 +283,7 @@ class _Runner:
         self.done += wave.count
         self.saved = 0
         if self.done < self.replicates:
-            begun = time.monotonic()
-            self.writer.commit(store.Progress(self.done, 0, 0, False), None, self.nodes)
-            self.committed = time.monotonic()
-            self.commit_cost = self.committed - begun
+            self._write_commit(store.Progress(self.done, 0, 0, False))
 
     def _finish(self, moments: Node) -> None:
         divisor = np.maximum(moments.count - 1, 1)[..., None, None].astype(np.float64)

@@ -23,3 +23,13 @@ def use_threads(count: int | None) -> int:
     wanted = min(wanted, numba.config.NUMBA_NUM_THREADS)
     numba.set_num_threads(wanted)
     return wanted
+
+
+def layer() -> str | None:
+    """Numba's threading layer, once a parallel kernel has run; None before."""
+    import numba
+
+    try:
+        return str(numba.threading_layer())
+    except ValueError:
+        return None

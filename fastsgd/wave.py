@@ -7,7 +7,9 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from fastsgd.kernels.moments import BLOCK, block_moments, first_not_finite, measure
+from fastsgd.kernels.moments import BLOCK, record_moments
+from fastsgd.kernels.philox import PURPOSE_START
+from fastsgd.kernels.quadratic import add_normals
 from fastsgd.moments import PARTIAL, Node, empty, places, reduce_blocks
 from fastsgd.plan import Plan
 
@@ -110,10 +112,9 @@ class Wave:
         for a, arm in enumerate(plan.arms):
             basis = arm.problem.basis
             rows = np.zeros((plan.dimension, plan.dimension)) if basis is None else basis
-            measure(self.delta[a], rows, basis is not None, arm.problem.metric, risk, x)
             count, mean = np.empty(blocks, dtype=np.int64), np.empty((blocks, plan.dimension))
             m2 = np.empty((blocks, packed))
-            block_moments(x, risk, count, mean, m2)
+            record_moments(self.delta[a], rows, basis is not None, arm.problem.metric, risk, x, count, mean, m2)
             parts = reduce_blocks(count[:whole], mean[:whole], m2[:whole])
             if blocks > whole:
                 parts.append((count[whole:], mean[whole:], m2[whole:]))
@@ -131,10 +132,7 @@ class Wave:
 
 def not_finite(delta: NDArray[np.float64]) -> NDArray[np.bool_]:
     """bool[A, R]: replicates with a coordinate that is not finite."""
-    out = np.empty(delta.shape[:2], dtype=np.bool_)
-    for a in range(len(delta)):
-        first_not_finite(delta[a], out[a])
-    return out
+    return ~np.isfinite(delta).all(axis=2)
 
 
 def _places(first: int, count: int) -> list[tuple[int, int]]:
@@ -146,17 +144,8 @@ def _places(first: int, count: int) -> list[tuple[int, int]]:
 
 def _initial(plan: Plan, first: int, count: int) -> NDArray[np.float64]:
     """Delta_0, float64[A, count, d]: the mean, plus the factor times normals that all arms share."""
-    from fastsgd.kernels.philox import PURPOSE_START
-    from fastsgd.kernels.quadratic import advance_quadratic, pack
-
     delta = np.repeat(plan.start_mean[:, None, :], count, axis=1)
     if plan.start_factor is not None:
-        arms, dimension = plan.start_mean.shape
-        coefficients, starts = pack(plan.start_factor)
-        # One step of the recursion with H = 0 and eta = 1 adds exactly the factor times the normals.
-        still, one = np.zeros((arms, dimension)), np.ones((arms, 1))
-        seed = np.uint64(plan.spec.seed)
-        advance_quadratic(
-            still, coefficients, starts, one, seed, PURPOSE_START, np.uint64(first), np.uint64(0), delta
-        )
+        assert plan.spec.seed is not None
+        add_normals(plan.start_factor, plan.spec.seed, PURPOSE_START, first, delta)
     return delta

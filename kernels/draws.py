@@ -1,14 +1,14 @@
-"""Mini-batch indices: a pure function of (seed, replicate, step) and of the pool size n, the batch size b and the design.
+"""Mini-batch indices: a pure function of (seed, replicate, step), the pool size n, the batch size b and the design.
 
-Bounded integers (Lemire, ACM TOMACS 29, 2019, with 32-bit words): the words w0, w1, ... of an address are used in order;
-for an integer below r, m = w r; if m mod 2^32 < 2^32 mod r the next word is taken; the integer is m >> 32. Unbiased.
+Bounded integers (Lemire, ACM TOMACS 29, 2019, with 32-bit words): the words w0, w1, ... of an address are used in
+order; for an integer below r, m = w r; if m mod 2^32 < 2^32 mod r the next word is taken; it is m >> 32. Unbiased.
 
 Designs and methods (which of them is used is part of `stream_version`):
     with replacement       b integers below n
     Floyd (CACM 30, 1987)  for i = 0..b-1: j below n-b+1+i; take j, or n-b+i where j is in the batch already
     shuffle                for i = 0..b-1: swap entries i and i + (an integer below n-i) of the identity; take entry i
-`uses_shuffle` decides. Every subset of b out of n has the same probability under both; the order of a batch (the order in
-which gradients are added) is the order of the draw. n < 2^32.
+`uses_shuffle` decides. Every subset of b out of n has the same probability under both; the order of a batch (in which
+gradients are added) is the order of the draw. n < 2^32.
 
 How it is fast: the words of several steps are made `LANES` blocks at a time and bounded at once; a step in which a word
 might be rejected (about b n / 2^33 of them) is done again word by word. Floyd's draws form the batch as they are when
@@ -215,7 +215,7 @@ def _shuffle(b, integers, at, out, to, entries):
 
 @jit
 def draw(plan, scratch, seed, replicate, step, steps, out, to):
-    """Indices of `steps` <= plan.steps successive batches to out[to : to + steps * b] (flat uint32), batch after batch."""
+    """Indices of `steps` <= plan.steps successive batches, one after another, to out[to : to + steps * b] (uint32)."""
     _integers(plan, scratch, seed, replicate, step, steps)
     n, b = plan.n, plan.b
     for s in range(steps):
@@ -248,8 +248,8 @@ def _draw_task(n, b, design, seed, first_replicate, first_step, out):
 def draw_batches(n, b, design, seed, first_replicate, first_step, tasks, out):
     """Indices of the batches of replicates first_replicate... at steps first_step...: out uint32[R, steps, b].
 
-    design: WITHOUT_REPLACEMENT or WITH_REPLACEMENT; seed, first_*: uint64; tasks: into how many parts the replicates are
-    divided among threads. Returns 0.
+    design: WITHOUT_REPLACEMENT or WITH_REPLACEMENT; seed, first_*: uint64; tasks: how many parts the replicates
+    are divided into among threads. Returns 0.
     """
     replicates = out.shape[0]
     for task in prange(tasks):

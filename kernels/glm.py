@@ -5,7 +5,7 @@
     Delta = Delta - eta g
 
 Order of operations (part of `stream_version`; all products below are fused into the sum):
-    margin      lane j mod 8 adds features j = 0..7, 8..15, ... from zero; lanes are summed as ((0+4)+(2+6)) + ((1+5)+(3+7))
+    margin      lane j mod 8 adds features 0..7, 8..15, ... from zero; their sum is ((0+4)+(2+6)) + ((1+5)+(3+7))
     gradient    each coordinate adds residual_i x_i over the batch in the order of the draw, from zero
     step        g = fma(ridge, theta, sum * (1/b));  Delta = fma(-eta, g, Delta)
 Nothing of it depends on lanes, threads or how many replicates are in flight.
@@ -164,7 +164,7 @@ def advance_glm(delta, optimum, pool, ridge, family, b, design, etas, seed, firs
     """Advance every replicate of every arm by etas.shape[1] steps; arms share the mini-batches.
 
     delta: float64[A, R, d], theta minus the optimum, updated in place; optimum: float64[d]; pool: `pack_pool`;
-    family: a code of `links`; b: batch; design: a code of `draws`; etas: float64[A, steps], step sizes from first_step on;
+    family: a code of `links`; b: batch; design: a code of `draws`; etas: float64[A, steps], step sizes;
     seed, first_replicate, first_step: uint64; tasks: parts into which replicates are divided among threads.
     A replicate that diverges overflows to infinities and NaN, which stay. Returns 0.
     """

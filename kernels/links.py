@@ -111,9 +111,40 @@ def residual(family, z, y):
     return -(s * density_ratio(s * z))
 
 
+@inline
+def curvature(family, z, y):
+    """d2l/dz2 of a vector of margins at a vector of targets."""
+    if family == LOGISTIC:
+        return sigmoid(z) * sigmoid(-z)
+    if family == LINEAR:
+        return select(z == z, 1.0, z)
+    if family == POISSON:
+        return exponential(z)
+    u = (y * 2.0 - 1.0) * z
+    score = density_ratio(u)
+    return score * (score + u)
+
+
+@inline
+def information(family, z):
+    """E[(dl/dz)^2] of a vector of margins, the target drawn from the model: curvature itself for a canonical link."""
+    if family == PROBIT:
+        return density_ratio(z) * density_ratio(-z)
+    return curvature(family, z, z)
+
+
+SCORE, CURVATURE, INFORMATION = 0, 1, 2
+
+
 @jit
-def residuals(family, z, y, out):
-    """out[i] = dl/dz at (z[i], y[i]): float64[m], m a multiple of 8, contiguous."""
+def link_values(what, family, z, y, out):
+    """out[i] = dl/dz (SCORE), d2l/dz2 (CURVATURE) or the information at (z[i], y[i]): float64[m], m a multiple of 8."""
     for i in range(np.uint64(0), np.uint64(z.size), np.uint64(8)):
-        store(out, i, residual(family, load(z, i, 8), load(y, i, 8)))
+        margin, target = load(z, i, 8), load(y, i, 8)
+        if what == SCORE:
+            store(out, i, residual(family, margin, target))
+        elif what == CURVATURE:
+            store(out, i, curvature(family, margin, target))
+        else:
+            store(out, i, information(family, margin))
     return 0

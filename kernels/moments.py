@@ -45,14 +45,14 @@ def _measure(x, metric, scratch):
 
 
 @jit
-def _block_moments(x, good, count, mean, second):
-    """Count, mean and packed centred second moments of the rows of x that are good."""
+def _block_moments(x, risk, count, mean, second):
+    """Count, mean and packed centred second moments of the rows of x whose risk is finite."""
     rows, d = x.shape
     n = 0
     mean[:] = 0.0
     second[:] = 0.0
     for r in range(rows):
-        if good[r]:
+        if np.isfinite(risk[r]):
             n += 1
             for i in range(d):
                 mean[i] += x[r, i]
@@ -63,7 +63,7 @@ def _block_moments(x, good, count, mean, second):
         mean[i] /= n
     centred = np.empty(d)
     for r in range(rows):
-        if good[r]:
+        if np.isfinite(risk[r]):
             for i in range(d):
                 centred[i] = x[r, i] - mean[i]
             at = 0
@@ -75,36 +75,28 @@ def _block_moments(x, good, count, mean, second):
 
 
 @pjit
-def measure(delta, basis_rows, rotated, metric, risk, x):
-    """Risk of every replicate and its iterate in the original coordinates.
+def record_moments(delta, basis_rows, rotated, metric, risk, x, count, mean, second):
+    """Risk and iterate of every replicate in the original coordinates, and the moments of each block of `BLOCK` of them.
 
     delta       float64[R, d]  iterates in working coordinates
     basis_rows  float64[d, d]  row j: the j-th working direction in the original coordinates (read only if `rotated`)
     metric      float64[d, d]  F, symmetric
-    risk        float64[R]     out: x' F x, NaN where not finite
+    risk        float64[R]     out: x' F x, NaN where it or a coordinate is not finite; such rows are left out of moments
     x           float64[R, d]  out: iterates in the original coordinates
+    count       int64[blocks], mean float64[blocks, d], second float64[blocks, d (d + 1) / 2]: out
     """
-    for r in prange(delta.shape[0]):
-        if rotated:
-            _rotate(basis_rows, delta[r], x[r])
-        else:
-            x[r, :] = delta[r]
-        risk[r] = _measure(x[r], metric, np.empty(delta.shape[1]))
-    return 0
-
-
-@pjit
-def block_moments(x, risk, count, mean, second):
-    """Moments of each block of `BLOCK` rows of x float64[R, d]; rows whose risk is NaN are left out of all three.
-
-    count int64[blocks], mean float64[blocks, d], second float64[blocks, d (d + 1) / 2]: out.
-    """
-    replicates = x.shape[0]
+    replicates, dimension = delta.shape
     for block in prange(count.shape[0]):
         begin = block * BLOCK
         end = min(begin + BLOCK, replicates)
-        good = np.isfinite(risk[begin:end])
-        _block_moments(x[begin:end], good, count[block : block + 1], mean[block], second[block])
+        scratch = np.empty(dimension)
+        for r in range(begin, end):
+            if rotated:
+                _rotate(basis_rows, delta[r], x[r])
+            else:
+                x[r, :] = delta[r]
+            risk[r] = _measure(x[r], metric, scratch)
+        _block_moments(x[begin:end], risk[begin:end], count[block : block + 1], mean[block], second[block])
     return 0
 
 
@@ -137,15 +129,4 @@ def join_moments(count_a, mean_a, second_a, count_b, mean_b, second_b, count, me
             for j in range(i + 1):
                 second[s, at + j] = (second_a[s, at + j] + second_b[s, at + j]) + factor * shift[j]
             at += i + 1
-    return 0
-
-
-@pjit
-def first_not_finite(delta, out):
-    """out[r] = True if replicate r of delta float64[R, d] has a coordinate that is not finite."""
-    for r in prange(delta.shape[0]):
-        bad = False
-        for i in range(delta.shape[1]):
-            bad |= not np.isfinite(delta[r, i])
-        out[r] = bad
     return 0

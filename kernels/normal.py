@@ -9,7 +9,7 @@ import numpy as np
 from ._jit import LANES, inline, jit
 from .elementary import log, sincos_quarter
 from .philox import counter_high, philox4x32
-from .vector import absolute, as_double, as_words, lane_numbers, select, sqrt, store, words
+from .vector import as_double, as_words, lane_numbers, select, sqrt, store
 
 _LOW = np.uint64(0xFFFFFFFF)
 _32 = np.uint64(32)
@@ -67,5 +67,3 @@ def normals(seed, purpose, first_replicate, step, count, out):
     fill_normals(count, purpose, replicate, step, seed & _LOW, seed >> _32, out)
     return 0
 
-
-__all__ = ["absolute", "box_muller", "fill_normals", "normal_pair", "normals", "words"]

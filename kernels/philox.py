@@ -26,8 +26,9 @@ MAX_STEPS = 2**48
 
 _M0 = np.uint64(0xD2511F53)
 _M1 = np.uint64(0xCD9E8D57)
-_W0 = np.uint64(0x9E3779B9)
-_W1 = np.uint64(0xBB67AE85)
+# The key grows by a constant a round. Its upper half, like that of the words, never reaches a result.
+_W0 = tuple(np.uint64(i * 0x9E3779B9) for i in range(10))
+_W1 = tuple(np.uint64(i * 0xBB67AE85) for i in range(10))
 _LOW = np.uint64(0xFFFFFFFF)
 _32 = np.uint64(32)
 
@@ -47,11 +48,6 @@ def _round(c0, c1, c2, c3, k0, k1):
 
 
 @inline
-def _key(k, weyl, i):
-    return (k + np.uint64(i) * weyl) & _LOW
-
-
-@inline
 def philox4x32(c0, c1, c2, c3, k0, k1):
     """Four 32-bit words from a 128-bit counter and a 64-bit key.
 
@@ -60,12 +56,12 @@ def philox4x32(c0, c1, c2, c3, k0, k1):
     """
     # Written out, not looped: a word that is the same in all lanes stays a scalar for the first rounds.
     a0, a1, a2, a3 = _round(c0, c1, c2, c3, k0, k1)
-    d0, d1, d2, d3 = _round(a0, a1, a2, a3, _key(k0, _W0, 1), _key(k1, _W1, 1))
-    e0, e1, e2, e3 = _round(d0, d1, d2, d3, _key(k0, _W0, 2), _key(k1, _W1, 2))
-    f0, f1, f2, f3 = _round(e0, e1, e2, e3, _key(k0, _W0, 3), _key(k1, _W1, 3))
-    f0, f1, f2, f3 = _round(f0, f1, f2, f3, _key(k0, _W0, 4), _key(k1, _W1, 4))
-    f0, f1, f2, f3 = _round(f0, f1, f2, f3, _key(k0, _W0, 5), _key(k1, _W1, 5))
-    f0, f1, f2, f3 = _round(f0, f1, f2, f3, _key(k0, _W0, 6), _key(k1, _W1, 6))
-    f0, f1, f2, f3 = _round(f0, f1, f2, f3, _key(k0, _W0, 7), _key(k1, _W1, 7))
-    f0, f1, f2, f3 = _round(f0, f1, f2, f3, _key(k0, _W0, 8), _key(k1, _W1, 8))
-    return _round(f0, f1, f2, f3, _key(k0, _W0, 9), _key(k1, _W1, 9))
+    d0, d1, d2, d3 = _round(a0, a1, a2, a3, k0 + _W0[1], k1 + _W1[1])
+    e0, e1, e2, e3 = _round(d0, d1, d2, d3, k0 + _W0[2], k1 + _W1[2])
+    f0, f1, f2, f3 = _round(e0, e1, e2, e3, k0 + _W0[3], k1 + _W1[3])
+    f0, f1, f2, f3 = _round(f0, f1, f2, f3, k0 + _W0[4], k1 + _W1[4])
+    f0, f1, f2, f3 = _round(f0, f1, f2, f3, k0 + _W0[5], k1 + _W1[5])
+    f0, f1, f2, f3 = _round(f0, f1, f2, f3, k0 + _W0[6], k1 + _W1[6])
+    f0, f1, f2, f3 = _round(f0, f1, f2, f3, k0 + _W0[7], k1 + _W1[7])
+    f0, f1, f2, f3 = _round(f0, f1, f2, f3, k0 + _W0[8], k1 + _W1[8])
+    return _round(f0, f1, f2, f3, k0 + _W0[9], k1 + _W1[9])

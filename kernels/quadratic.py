@@ -146,5 +146,18 @@ def advance_quadratic(minus_lam, coefficients, starts, eta, seed, purpose, first
     """
     blocks = (delta.shape[1] + LANES - 1) // LANES
     for block in prange(blocks):
-        _advance_block(minus_lam, coefficients, starts, eta, seed, purpose, first_replicate, first_step, block, delta)
+        _advance_block(minus_lam, coefficients, starts, eta, seed, purpose, first_replicate, first_step, np.int64(block), delta)
     return 0
+
+
+def add_normals(factors, seed, purpose, first_replicate, delta):
+    """Add C z to every row of delta float64[A, R, d], with lower triangular C = factors[a] and z ~ N(0, I) of step 0.
+
+    One step of the recursion with lam = 0 and eta = 1 does exactly that, with code that a run has compiled anyway.
+    """
+    arms, _, dimension = delta.shape
+    coefficients, starts = pack(factors)
+    still, one, zero = np.zeros((arms, dimension)), np.ones((arms, 1)), np.uint64(0)
+    return advance_quadratic(
+        still, coefficients, starts, one, np.uint64(seed), purpose, np.uint64(first_replicate), zero, delta
+    )

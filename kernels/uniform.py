@@ -1,9 +1,8 @@
-"""Uniform draws on [0, 1) and the draws that build random matrices."""
+"""Uniform draws on [0, 1)."""
 
 import numpy as np
 
-from ._jit import LANES, inline, jit
-from .normal import normals
+from ._jit import inline, jit
 from .philox import PURPOSE_BASIS, counter_high, philox4x32
 
 _LOW = np.uint64(0xFFFFFFFF)
@@ -28,15 +27,3 @@ def basis_uniforms(seed, out):
         out[i] = unit(w0, w1)
     return 0
 
-
-@jit
-def basis_normals(seed, out):
-    """Standard normals for a random basis: out[i, j] is normal j of replicate i, step 0 of the basis draws."""
-    rows, columns = out.shape
-    lanes = np.empty((columns + 1) * LANES)
-    for begin in range(0, rows, LANES):
-        normals(seed, PURPOSE_BASIS, np.uint64(begin), np.uint64(0), np.uint64(columns), lanes)
-        for lane in range(min(LANES, rows - begin)):
-            for j in range(columns):
-                out[begin + lane, j] = lanes[j * LANES + lane]
-    return 0

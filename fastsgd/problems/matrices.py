@@ -47,12 +47,13 @@ def spectrum(source: Matrix, dimension: int) -> NDArray[np.float64]:
 def random_basis(seed: int, dimension: int) -> NDArray[np.float64]:
     """Orthonormal rows float64[d, d], uniform over the orthogonal group: orthonormalised standard normals."""
     from fastsgd.kernels.linalg import orthonormalise
-    from fastsgd.kernels.uniform import basis_normals
+    from fastsgd.kernels.philox import PURPOSE_BASIS
+    from fastsgd.kernels.quadratic import add_normals
 
-    rows = np.empty((dimension, dimension))
-    basis_normals(np.uint64(seed), rows)
-    orthonormalise(rows)
-    return rows
+    rows = np.zeros((1, dimension, dimension))
+    add_normals(np.eye(dimension)[None], seed, PURPOSE_BASIS, 0, rows)
+    orthonormalise(rows[0])
+    return rows[0]
 
 
 def resolve(spec: Spec, source: Matrix, dimension: int) -> NDArray[np.float64]:

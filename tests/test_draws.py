@@ -1,4 +1,4 @@
-"""Mini-batch indices: equal to the slow reference, uniform over subsets by every method, independent of threads and history."""
+"""Mini-batch indices: equal to the slow reference, uniform over subsets, independent of threads and history."""
 
 from math import comb
 
@@ -140,7 +140,7 @@ def test_batches_of_different_addresses_are_independent() -> None:
 
 
 def test_covariance_of_the_batch_mean_and_the_wrong_normaliser() -> None:
-    """n = 20, b = 5: Cov = (1/b)(n-b)/(n-1) S_n with S_n over n; over n - 1 it would be 20/19 larger and is told apart."""
+    """n = 20, b = 5: Cov = (1/b)(n-b)/(n-1) S_n with S_n over n; with S_n over n - 1 it is 20/19 larger: told apart."""
     n, b, count = 20, 5, 400_000
     g = np.sin(np.arange(1, n + 1) ** 2) * 3
     means = g[batches(n, b, WITHOUT_REPLACEMENT, (400, count // 400)).reshape(-1, b)].mean(axis=1)

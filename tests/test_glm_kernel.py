@@ -1,11 +1,13 @@
-"""Mini-batch SGD on a pool: the same bits as exact arithmetic rounded step by step, for any threads, chunks and neighbours."""
+"""Mini-batch SGD on a pool: the bits of exact arithmetic rounded step by step, whatever the threads and neighbours."""
+
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import reference_draws
 import reference_glm
 from fastsgd.kernels.glm import advance_glm, pack_pool, row_width
-from fastsgd.kernels.links import LINEAR, LOGISTIC, POISSON, PROBIT, residuals
+from fastsgd.kernels.links import LINEAR, LOGISTIC, POISSON, PROBIT, SCORE, link_values
 
 U = np.uint64
 SEED, REPLICATE, STEP = 987654321987, 2**33 + 4, 2**32 - 2
@@ -16,7 +18,7 @@ def residual_of(family: int):
     def residual(z: list[float], y: list[float]) -> list[float]:
         pad = -len(z) % 8
         out = np.empty(len(z) + pad)
-        residuals(family, np.pad(np.array(z), (0, pad)), np.pad(np.array(y), (0, pad)), out)
+        link_values(SCORE, family, np.pad(np.array(z), (0, pad)), np.pad(np.array(y), (0, pad)), out)
         return out[: len(z)].tolist()
 
     return residual
@@ -39,7 +41,7 @@ class Case:
     ):
         delta = self.start[:, first:last].copy()
         edges = [0, *cuts, self.etas.shape[1]]
-        for k0, k1 in zip(edges, edges[1:], strict=False):
+        for k0, k1 in pairwise(edges):
             etas = np.ascontiguousarray(self.etas[:, k0:k1])
             advance_glm(
                 delta, self.optimum, self.pool, RIDGE, family, b, design, etas,

@@ -1,0 +1,69 @@
+"""The families of generalised linear models: which targets they allow, and their link functions on arrays.
+
+With margin z = x'theta, the negative log-likelihood l(z, y) of one sample is (y - z)^2/2 for `linear` (unit variance),
+log(1 + exp z) - y z for `logistic`, exp z - y z for `poisson`, and -log Phi((2y - 1) z) for `probit`, up to constants.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+class Family(NamedTuple):
+    """code: number in `kernels.links`; rule, remedy: of its targets."""
+
+    code: int
+    rule: str
+    remedy: str
+
+
+FAMILIES = {
+    "linear": Family(0, "finite", "give finite numbers"),
+    "logistic": Family(1, "0 or 1", "code the two classes as 0 and 1"),
+    "poisson": Family(2, "a count 0, 1, 2, ...", "give whole numbers that are not negative, or another family"),
+    "probit": Family(3, "0 or 1", "code the two classes as 0 and 1"),
+}
+
+
+def outside(family: str, targets: Array) -> NDArray[np.bool_]:
+    """bool[n]: targets that the family does not allow."""
+    if family == "linear":
+        return ~np.isfinite(targets)
+    if family == "poisson":
+        return ~((targets >= 0) & (targets == np.floor(targets)) & np.isfinite(targets))
+    return ~((targets == 0) | (targets == 1))
+
+
+def score(family: str, z: Array, y: Array) -> Array:
+    """dl/dz, float64[n], at margins and targets float64[n]."""
+    from fastsgd.kernels.links import SCORE
+
+    return _values(SCORE, family, z, y)
+
+
+def curvature(family: str, z: Array, y: Array) -> Array:
+    """d2l/dz2, float64[n]."""
+    from fastsgd.kernels.links import CURVATURE
+
+    return _values(CURVATURE, family, z, y)
+
+
+def information(family: str, z: Array) -> Array:
+    """E[(dl/dz)^2] with the target drawn from the model, float64[n]; equals the curvature for a canonical link."""
+    from fastsgd.kernels.links import INFORMATION
+
+    return _values(INFORMATION, family, z, z)
+
+
+def _values(what: int, family: str, z: Array, y: Array) -> Array:
+    from fastsgd.kernels.links import link_values
+
+    pad = (0, -len(z) % 8)
+    out = np.empty(len(z) + pad[1])
+    link_values(what, FAMILIES[family].code, np.pad(z, pad), np.pad(y, pad), out)
+    return out[: len(z)]

@@ -1,0 +1,171 @@
+"""A generalised linear model on a fixed pool: mini-batches are drawn from it at every step.
+
+    L(theta) = (1/n) sum_i l(x_i'theta, y_i) + (ridge/2) |theta|^2
+
+over all d coordinates, the intercept included; families as in `families`. Per-sample gradients are
+g_i = dl/dz x_i + ridge theta. At the optimum theta*:
+
+    H   = (1/n) sum d2l/dz2 x x' + ridge I             the Hessian of L (observed curvature)
+    S_n = (1/n) sum (g_i - gmean)(g_i - gmean)'        the noise; normalised by n (Lemma 4.1 with (n-b)/(n-1))
+    F   = (1/n) sum E[(dl/dz)^2 | x] x x'              Fisher information of one sample, by the model, without the ridge
+
+For a canonical link (linear, logistic, poisson) and ridge = 0, F = H; probit has another curvature. S_n = F only for a
+correct model and a large pool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastsgd.errors import InputError
+from fastsgd.problems.base import Arm, Array, Problem
+from fastsgd.problems.data import DataError, Pool, load
+from fastsgd.problems.families import FAMILIES, outside
+from fastsgd.problems.likelihood import Model, NoOptimum, optimum
+from fastsgd.problems.matrices_check import check_file
+
+if TYPE_CHECKING:
+    from fastsgd.spec import Spec
+
+
+def check(spec: Spec) -> tuple[list[str], int | None, int | None]:
+    """Lines of what is wrong with data and metric, dimension d, pool size n."""
+    data = spec.problem.data
+    key = "problem.data.generate" if data.file is None else f'problem.data.file = "{data.file}"'
+    try:
+        pool = _pool(spec)
+    except InputError as error:
+        return [f"{key} cannot be used: {line}" for line in error.lines], None, None
+    except DataError as error:
+        return [f"{key} {error}"], None, None
+    n, d = pool.features.shape
+    lines = _check_targets(spec.problem.family, pool.targets)
+    if not lines:
+        try:
+            _optimum(pool, spec.problem.family, float(spec.problem.ridge))
+        except NoOptimum as error:
+            lines.append(f"{key} {error}")
+    metric = spec.problem.metric
+    if not isinstance(metric, str):
+        lines += check_file(spec, "problem.metric.file", metric.file, None, definite=False)
+        if not lines and len(spec.array(metric.file)) != d:
+            side = len(spec.array(metric.file))
+            lines.append(
+                f"problem.metric.file must be {d} x {d}, one row a coordinate (the intercept is the first), "
+                f"got {side} x {side}; save a matrix of that size"
+            )
+    return lines, d, n
+
+
+def _check_targets(family: str, targets: Array) -> list[str]:
+    wrong = outside(family, targets)
+    if not wrong.any():
+        return []
+    row, rule = int(np.argmax(wrong)), FAMILIES[family]
+    return [
+        f"problem.data.target must be {rule.rule} for family {family}, got {targets[row]:.6g} in row {row + 1} "
+        f"({int(wrong.sum())} such rows); {rule.remedy}"
+    ]
+
+
+# The arms of a run share one pool and one optimum; the last is kept.
+_last_pool: list[tuple[object, object, Pool]] = []
+_last_optimum: list[tuple[Pool, str, float, Array]] = []
+
+
+def _pool(spec: Spec) -> Pool:
+    data = spec.problem.data
+    table = None if data.file is None else spec.table()
+    if _last_pool and _last_pool[0][0] == (data, spec.problem.family) and _last_pool[0][1] is table:
+        return _last_pool[0][2]
+    pool = load(spec)
+    _last_pool[:] = [((data, spec.problem.family), table, pool)]
+    return pool
+
+
+def _optimum(pool: Pool, family: str, ridge: float) -> Array:
+    if _last_optimum and _last_optimum[0][0] is pool and _last_optimum[0][1:3] == (family, ridge):
+        return _last_optimum[0][3]
+    theta = optimum(Model(family, pool.features, pool.targets, ridge), pool.names)
+    _last_optimum[:] = [(pool, family, ridge, theta)]
+    return theta
+
+
+def build(spec: Spec) -> GlmProblem:
+    """Pool, optimum and geometry of a checked spec."""
+    pool = _pool(spec)
+    model = Model(spec.problem.family, pool.features, pool.targets, float(spec.problem.ridge))
+    theta = _optimum(pool, model.family, model.ridge)
+    hessian, noise = model.hessian(theta), model.noise(theta)
+    metric = spec.problem.metric
+    if not isinstance(metric, str):
+        matrix = np.array(spec.array(metric.file), dtype=np.float64, order="C")
+    elif metric == "fisher":
+        matrix = model.fisher(theta)
+    else:
+        matrix = {"hessian": hessian, "noise": noise, "identity": np.eye(len(theta))}[metric]
+    arrays: dict[str, np.ndarray] = {"pool_features": pool.features, "pool_targets": pool.targets}
+    if pool.coefficients is not None:
+        arrays["pool_coefficients"] = pool.coefficients
+    return GlmProblem(
+        kind="glm",
+        coordinates=pool.names,
+        optimum=theta,
+        hessian=hessian,
+        noise=noise,
+        metric=matrix,
+        pool_size=len(pool.targets),
+        exact=False,
+        arrays=arrays,
+        model=model,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class GlmProblem(Problem):
+    """`model`: the loss on its pool."""
+
+    model: Model
+
+    def stepper(self, arms: Sequence[Arm]) -> GlmStepper:
+        return GlmStepper(self.model, self.optimum, arms)
+
+
+class GlmStepper:
+    """Mini-batch SGD; all arms use the same batches and differ in their step sizes alone."""
+
+    def __init__(self, model: Model, theta: Array, arms: Sequence[Arm]):
+        from fastsgd.kernels.draws import WITH_REPLACEMENT, WITHOUT_REPLACEMENT
+        from fastsgd.kernels.glm import pack_pool
+
+        codes = {"without-replacement": WITHOUT_REPLACEMENT, "with-replacement": WITH_REPLACEMENT}
+        assert len({(arm.batch, arm.design) for arm in arms}) == 1, "arms of a pool share their batches"
+        self._pool = pack_pool(model.features, model.targets)
+        self._optimum = theta
+        self._ridge = model.ridge
+        self._family = FAMILIES[model.family].code
+        self._batch, self._design = arms[0].batch, codes[arms[0].design]
+
+    def advance(self, delta: Array, sizes: Array, seed: int, first_replicate: int, first_step: int) -> None:
+        import numba
+
+        from fastsgd.kernels.glm import advance_glm
+
+        advance_glm(
+            delta,
+            self._optimum,
+            self._pool,
+            self._ridge,
+            self._family,
+            self._batch,
+            self._design,
+            sizes,
+            np.uint64(seed),
+            np.uint64(first_replicate),
+            np.uint64(first_step),
+            min(delta.shape[1], 8 * numba.get_num_threads()),
+        )

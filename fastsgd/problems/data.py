@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from fastsgd.spec import Spec
-    from fastsgd.spec.sections import Generate
+    from fastsgd.spec.sections import Generate, Glm
 
 Array = NDArray[np.float64]
 INTERCEPT = "intercept"
@@ -48,10 +48,10 @@ def load(spec: Spec) -> Pool:
         InputError: the file cannot be read.
         DataError: a column is constant and cannot be standardised, or generated targets overflow.
     """
-    data = spec.problem.data
-    coefficients = None
+    problem = cast("Glm", spec.problem)
+    data, coefficients = problem.data, None
     if data.generate is not None:
-        features, targets, coefficients = generate(data.generate, spec.problem.family)
+        features, targets, coefficients = generate(data.generate, problem.family)
         names = [f"x{j + 1}" for j in range(features.shape[1])]
     else:
         features, targets, names = spec.table()

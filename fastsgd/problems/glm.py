@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -30,11 +30,13 @@ from fastsgd.problems.matrices_check import check_file
 
 if TYPE_CHECKING:
     from fastsgd.spec import Spec
+    from fastsgd.spec.sections import Data, Glm
 
 
 def check(spec: Spec) -> tuple[list[str], int | None, int | None]:
     """Lines of what is wrong with data and metric, dimension d, pool size n."""
-    data = spec.problem.data
+    problem = cast("Glm", spec.problem)
+    data = problem.data
     key = "problem.data.generate" if data.file is None else f'problem.data.file = "{data.file}"'
     try:
         pool = _pool(spec)
@@ -43,13 +45,13 @@ def check(spec: Spec) -> tuple[list[str], int | None, int | None]:
     except DataError as error:
         return [f"{key} {error}"], None, None
     n, d = pool.features.shape
-    lines = _check_targets(spec.problem.family, pool.targets)
+    lines = _check_targets(problem.family, pool.targets)
     if not lines:
         try:
-            _optimum(pool, spec.problem.family, float(spec.problem.ridge))
+            _optimum(pool, problem.family, float(problem.ridge))
         except NoOptimum as error:
             lines.append(f"{key} {error}")
-    metric = spec.problem.metric
+    metric = problem.metric
     if not isinstance(metric, str):
         lines += check_file(spec, "problem.metric.file", metric.file, None, definite=False)
         if not lines and len(spec.array(metric.file)) != d:
@@ -73,17 +75,18 @@ def _check_targets(family: str, targets: Array) -> list[str]:
 
 
 # The arms of a run share one pool and one optimum; the last is kept.
-_last_pool: list[tuple[object, object, Pool]] = []
+_last_pool: list[tuple[tuple[Data, str], object, Pool]] = []
 _last_optimum: list[tuple[Pool, str, float, Array]] = []
 
 
 def _pool(spec: Spec) -> Pool:
-    data = spec.problem.data
-    table = None if data.file is None else spec.table()
-    if _last_pool and _last_pool[0][0] == (data, spec.problem.family) and _last_pool[0][1] is table:
+    problem = cast("Glm", spec.problem)
+    key = problem.data, problem.family
+    table = None if problem.data.file is None else spec.table()
+    if _last_pool and _last_pool[0][0] == key and _last_pool[0][1] is table:
         return _last_pool[0][2]
     pool = load(spec)
-    _last_pool[:] = [((data, spec.problem.family), table, pool)]
+    _last_pool[:] = [(key, table, pool)]
     return pool
 
 
@@ -97,11 +100,11 @@ def _optimum(pool: Pool, family: str, ridge: float) -> Array:
 
 def build(spec: Spec) -> GlmProblem:
     """Pool, optimum and geometry of a checked spec."""
-    pool = _pool(spec)
-    model = Model(spec.problem.family, pool.features, pool.targets, float(spec.problem.ridge))
+    problem, pool = cast("Glm", spec.problem), _pool(spec)
+    model = Model(problem.family, pool.features, pool.targets, float(problem.ridge))
     theta = _optimum(pool, model.family, model.ridge)
     hessian, noise = model.hessian(theta), model.noise(theta)
-    metric = spec.problem.metric
+    metric = problem.metric
     if not isinstance(metric, str):
         matrix = np.array(spec.array(metric.file), dtype=np.float64, order="C")
     elif metric == "fisher":

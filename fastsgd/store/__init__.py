@@ -1,6 +1,6 @@
 """The run file: one HDF5 file a run, safe against kills, one writer, any readers."""
 
-from fastsgd.store.create import create
+from fastsgd.store.creation import create
 from fastsgd.store.format import FORMAT_VERSION, Node, Progress
 from fastsgd.store.reader import Run, open_run
 from fastsgd.store.slots import Checkpoint

@@ -11,8 +11,8 @@ from fastsgd.store.format import GROUP, LAYOUT, RECORDS, STATE, packed_length
 from fastsgd.store.raw import Extent
 from fastsgd.store.record import record_size
 
-# kinds: static is written at creation and never again; replicate has a row a replicate (after the arm); result is
-# written at the end; slot is kept twice, node in a pool of twice as many as are alive; checksum and record tell of them.
+# kinds: static is written at creation and never again; replicate has a row a replicate (after the arm); result comes
+# at the end; slot is kept twice, node in a pool of twice as many as are alive; checksum and record tell of the rest.
 MUTABLE = ("replicate", "result", "slot", "node", "checksum", "record")
 
 

@@ -1,7 +1,7 @@
 """Opens a run file for reading and finds the place of every dataset, trusting nothing that it reads."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ import numpy as np
 from fastsgd.errors import InputError
 from fastsgd.store.format import FORMAT, FORMAT_VERSION, LAYOUT, RECORDS
 from fastsgd.store.layout import Sizes
-from fastsgd.store.raw import Extent
+from fastsgd.store.raw import Extent, RawFile
 from fastsgd.store.record import Record, valid_records
 
 DOCUMENT_LIMIT = 1 << 30
@@ -44,8 +44,6 @@ def opened(path: Path) -> Iterator[Any]:
     Raises:
         InputError: no such file, not a run of fastsgd, truncated, damaged, or of another format version.
     """
-    import h5py
-
     if path.is_dir():
         raise InputError(f"{path} is a folder; give a run file")
     try:
@@ -54,12 +52,24 @@ def opened(path: Path) -> Iterator[Any]:
     except OSError as error:
         raise InputError(f"cannot open {path}: {error.strerror or error}") from error
     try:
-        with h5py.File(path, "r", locking=False) as file:
+        with _open(path) as file:
             _check_version(path, file)
             yield file
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, IndexError, OverflowError) as error:
         text = " ".join(str(error).split())
         raise InputError(f"{path} is not a readable run file (foreign, truncated or damaged): {text}") from error
+
+
+def _open(path: Path) -> Any:
+    import h5py
+
+    try:
+        return h5py.File(path, "r", locking=False)
+    except OSError as error:
+        # This process has it open already, with locks (xarray does so): HDF5 wants the same of everybody.
+        if "locking flag" in str(error):
+            return h5py.File(path, "r")
+        raise
 
 
 def structure(path: Path, file: Any) -> Structure:
@@ -82,17 +92,24 @@ def structure(path: Path, file: Any) -> Structure:
         if extent.end > on_disk:
             raise ValueError(f"dataset {name} ends after the end of the file")
         kinds[name], extents[name] = what["kind"], extent
+    if RECORDS not in extents or extents[RECORDS].shape[:1] != (2,) or len(extents[RECORDS].shape) != 2:
+        raise ValueError("no commit records")
     attrs = {name: _value(file.attrs[name]) for name in file.attrs if name not in ("spec",)}
     by_arm = frozenset(name for name, what in layout["datasets"].items() if what["dims"][:1] == ["arm"])
     return Structure(sizes, kinds, extents, by_arm, attrs, file.id.get_filesize())
 
 
-def records(file: Any) -> list[Record]:
-    """The valid commit records, the newest first; ValueError if there is none."""
-    rows = _plain(file, RECORDS)[...]
-    found = valid_records([row.tobytes() for row in rows])
+def records(file: RawFile, extents: Mapping[str, Extent]) -> list[Record]:
+    """The valid commit records, the newest first.
+
+    Read past HDF5, whose buffers can be older than the file when this process also has it open otherwise.
+
+    Raises:
+        InputError: there is none.
+    """
+    found = valid_records([file.read(extents[RECORDS].at(row)).tobytes() for row in (0, 1)])
     if not found:
-        raise ValueError("no valid commit record")
+        raise InputError(f"{file.path} is damaged: no valid commit record")
     return found
 
 

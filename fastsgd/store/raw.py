@@ -61,14 +61,19 @@ class Extent:
 class RawFile:
     """One open file; reads and writes whole extents.
 
+    Args:
+        mode: `read`, `write` (in place) or `new` (which replaces).
+        shown: the name in messages, if not that of the path.
+
     Raises:
         RunError: any failing call of the system, naming the file and the cause.
     """
 
-    def __init__(self, path: Path, write: bool = False):
-        self.path = path
-        with self._guard("open"):
-            self._file: BinaryIO = path.open("r+b" if write else "rb", buffering=0)  # type: ignore[assignment]
+    def __init__(self, path: Path, mode: str = "read", shown: Path | None = None):
+        self.path = shown or path
+        how = {"read": "rb", "write": "r+b", "new": "w+b"}[mode]
+        with self._guard("create" if mode == "new" else "open"):
+            self._file: BinaryIO = path.open(how, buffering=0)  # type: ignore[assignment]
 
     @contextmanager
     def _guard(self, verb: str) -> Iterator[None]:
@@ -76,8 +81,7 @@ class RawFile:
             yield
         except OSError as error:
             cause = os.strerror(error.errno) if error.errno else str(error)
-            kept = "" if verb in ("open", "read") else "; what was committed is safe, run again to go on"
-            raise RunError(f"cannot {verb} {self.path}: {cause}{kept}") from error
+            raise RunError(f"cannot {verb} {self.path}: {cause}") from error
 
     def write_bytes(self, offset: int, data: Any) -> None:
         view = memoryview(data)
@@ -147,6 +151,12 @@ class RawFile:
     def size(self) -> int:
         with self._guard("read"):
             return os.fstat(self._file.fileno()).st_size
+
+    def grow(self, size: int) -> None:
+        """Makes the file at least this long."""
+        if self.size() < size:
+            with self._guard("write"):
+                self._file.truncate(size)
 
     def sync(self) -> None:
         """Returns when the disk has everything written so far."""

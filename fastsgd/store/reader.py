@@ -2,6 +2,8 @@
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +16,7 @@ from fastsgd.store import opened as files
 from fastsgd.store.format import Progress
 from fastsgd.store.merge import covariance, merge_nodes
 from fastsgd.store.raw import RawFile
-from fastsgd.store.record import FINAL_SEQUENCE, Record
+from fastsgd.store.record import FINAL_SEQUENCE
 from fastsgd.store.slots import NodePool
 
 if TYPE_CHECKING:
@@ -48,12 +50,16 @@ class Run:
         self.path = path
         with files.opened(path) as file:
             self._made = files.structure(path, file)
-            found = files.records(file)
             self._spec_text = files.text(file, "spec")
             attrs = self._made.attrs
             self._provenance = attrs["provenance"] if "provenance" in attrs else files.text(file, "provenance")
-            self.steps: NDArray[np.int64] = file["step"][...]
             self.identity, self.stream_version = str(attrs["identity"]), attrs["stream_version"]
+        raw = RawFile(path)
+        try:
+            found = files.records(raw, self._made.extents)
+            self.steps: NDArray[np.int64] = raw.read(self._made.extents["step"])
+        finally:
+            raw.close()
         self._record = found[0]
         self.sizes = self._made.sizes
         self.arms = list(self.sizes.arms)
@@ -112,11 +118,10 @@ class Run:
         """Rows of the completed waves of any replicate dataset, extras too."""
         self._kind(name, "replicate")
         index = self._index(arm)
-        with files.opened(self.path) as file:
-            dataset = file[name]
-            rows = dataset.shape[1 if self.sizes.with_arms else 0]
-            done = min(self.progress.replicates_done, rows)
-            return dataset[index, :done] if self.sizes.with_arms else dataset[:done]
+        place = self._made.extents[name]
+        place = place.at(index) if name in self._made.by_arm else place
+        with self._raw() as raw:
+            return raw.read(place.rows(0, min(self.progress.replicates_done, place.shape[0])))
 
     def moments(self, arm: str | None = None) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
         """count int64[S], mean float64[S, d] and covariance float64[S, d, d] (divisor count - 1) over replicates.
@@ -153,30 +158,34 @@ class Run:
         return array[index] if name in self._made.by_arm else array
 
     def _read(self, *names: str) -> list[NDArray[Any]]:
-        with files.opened(self.path) as file:
-            return [file[name][...] for name in names]
+        with self._raw() as raw:
+            return [raw.read(self._made.extents[name]) for name in names]
 
     def _nodes(self) -> list[Any]:
         """Nodes of the newest commit; a writer may replace them meanwhile, then the next commit is read."""
-        raw = RawFile(self.path)
-        try:
+        with self._raw() as raw:
             pool = NodePool(raw, self._made.extents)
             record, error = self._record, RunError(f"{self.path} changes too fast to be read")
             for _ in range(RETRIES):
                 try:
                     return [pool.read(place) for place in record.nodes]
                 except RunError as damage:
-                    newer = self._newest()
+                    newer = files.records(raw, self._made.extents)[0]
                     if newer.sequence == record.sequence:
                         raise
                     record, error = newer, damage
             raise error
+
+    @contextmanager
+    def _raw(self) -> Iterator[RawFile]:
+        """The file's bytes, if it is still the same run; they are read past HDF5 so that they are never stale."""
+        raw = RawFile(self.path)
+        try:
+            if files.records(raw, self._made.extents)[0].structure != self._record.structure:
+                raise RunError(f"{self.path} was replaced by another run; open it again")
+            yield raw
         finally:
             raw.close()
-
-    def _newest(self) -> Record:
-        with files.opened(self.path) as file:
-            return files.records(file)[0]
 
     def _index(self, arm: str | None) -> int:
         if arm is None and len(self.arms) == 1:

@@ -2,50 +2,39 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fastsgd.errors import RunError
 from fastsgd.store.format import LIBVER, PAGE
 from fastsgd.store.layout import Variable
+from fastsgd.store.memory import SparseFile
 from fastsgd.store.raw import Extent
 
 DIMENSION_ONLY = "This is a netCDF dimension but not a netCDF variable. %10d"
 
 
 def build(
-    path: Path, variables: Sequence[Variable], attrs: Mapping[str, str | int], documents: Mapping[str, str]
-) -> dict[str, Extent]:
-    """Writes the structure and the text; numbers are left to the caller, who gets the place of each numeric dataset.
+    variables: Sequence[Variable], attrs: Mapping[str, str | int], documents: Mapping[str, str]
+) -> tuple[SparseFile, dict[str, Extent]]:
+    """The structure and the texts, in memory; numbers are left to the caller, who gets the place of each dataset.
 
     Args:
-        path: file to make; overwritten.
         attrs: attributes of the root.
         documents: JSON texts, stored as scalar strings of fixed length.
-
-    Raises:
-        RunError: the file cannot be written.
     """
     import h5py
 
-    try:
-        with h5py.File(
-            path, "w", libver=LIBVER, locking=False, track_order=True,
-            alignment_threshold=PAGE, alignment_interval=PAGE,
-        ) as file:  # fmt: skip
-            for name, value in attrs.items():
-                _set_attribute(file, name, value)
-            extents = _datasets(file, variables)
-            for name, text in documents.items():
-                _text(file, name, text)
-        return extents
-    except (OSError, RuntimeError) as error:
-        with suppress(OSError):
-            path.unlink()
-        raise RunError(f"cannot create {path}: {_cause(error)}") from error
+    memory = SparseFile()
+    with h5py.File(
+        memory, "w", libver=LIBVER, track_order=True, alignment_threshold=PAGE, alignment_interval=PAGE
+    ) as file:
+        for name, value in attrs.items():
+            _set_attribute(file, name, value)
+        extents = _datasets(file, variables)
+        for name, text in documents.items():
+            _text(file, name, text)
+    return memory, extents
 
 
 def _datasets(file: Any, variables: Sequence[Variable]) -> dict[str, Extent]:
@@ -139,14 +128,6 @@ def _set_attribute(place: Any, name: str, value: Any) -> None:
         place.attrs.create(name, np.array(data, h5py.string_dtype("utf-8", max(1, len(data)))))
     else:
         place.attrs.create(name, value)
-
-
-def _cause(error: Exception) -> str:
-    text = str(error)
-    for known in ("No space left on device", "Permission denied", "Input/output error", "Disk quota exceeded"):
-        if known.lower() in text.lower():
-            return known
-    return " ".join(text.split())
 
 
 def text_of(value: Any) -> str:

@@ -42,10 +42,10 @@ def open_writer(path: str | os.PathLike[str]) -> "RunWriter":
 def open_locked(path: Path, lock: WriterLock) -> "RunWriter":
     """The writer of an existing file whose lock is held; the lock is the caller's if this raises."""
     with opened(path) as file:
-        made, found = structure(path, file), records(file)
-    raw = RawFile(path, write=True)
+        made = structure(path, file)
+    raw = RawFile(path, "write")
     try:
-        record, checkpoint = slots.load(raw, made.extents, found)
+        record, checkpoint = slots.load(raw, made.extents, records(raw, made.extents))
         writer = RunWriter(raw, lock, made, record, checkpoint)
         writer._seal()
         return writer

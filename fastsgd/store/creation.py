@@ -12,9 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastsgd.errors import InputError, RunError
 from fastsgd.store import layout, skeleton
-from fastsgd.store.format import ATTRIBUTE_LIMIT, FORMAT, FORMAT_VERSION, LAYOUT, RECORDS, Progress
+from fastsgd.store.format import ATTRIBUTE_LIMIT, FORMAT, FORMAT_VERSION, LAYOUT, PAGE, RECORDS, Progress
 from fastsgd.store.layout import MUTABLE, Extra, Sizes, Variable
 from fastsgd.store.lock import WriterLock
+from fastsgd.store.memory import SparseFile
 from fastsgd.store.raw import Extent, RawFile, sync_folder
 from fastsgd.store.record import Record
 from fastsgd.store.writer import RunWriter, open_locked
@@ -92,7 +93,8 @@ def create(
             raise RunError(f"{path} exists already; give another file, or force to replace it")
         temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
         try:
-            _write(temporary, parts, attrs, documents, note)
+            memory, extents = skeleton.build(parts, attrs, documents)
+            _write(RawFile(temporary, "new", shown=path), memory, extents, parts, note)
             _put_in_place(temporary, path)
         except BaseException:
             with suppress(OSError):
@@ -154,20 +156,19 @@ def _clean(path: Path) -> None:
 
 
 def _write(
-    path: Path, parts: Sequence[Variable], attrs: Mapping[str, str | int], documents: Mapping[str, str], note: Any
+    file: RawFile, memory: SparseFile, extents: Mapping[str, Extent], parts: Sequence[Variable], note: Any
 ) -> None:
-    extents = skeleton.build(path, parts, attrs, documents)
-    file = RawFile(path, write=True)
     try:
+        for page, content in sorted(memory.pages.items()):
+            file.write_bytes(page * PAGE, content[: memory.size - page * PAGE])
         for v in parts:
-            if v.dtype == "str":
-                continue
-            if v.data is not None:
+            if v.dtype != "str" and v.data is not None:
                 file.write(extents[v.name], np.asarray(v.data))
-            else:
+            elif v.dtype != "str":
                 file.fill(extents[v.name], v.fill)
+        file.grow(memory.size)
         changing = [extents[v.name] for v in parts if v.kind in MUTABLE]
-        record = Record(0, Progress(), file.crc_outside(changing, file.size()), note=note)
+        record = Record(0, Progress(), file.crc_outside(changing, memory.size), note=note)
         place: Extent = extents[RECORDS]
         file.write_bytes(place.at(record.row).offset, record.encode(place.shape[1]))
         file.sync()

@@ -120,9 +120,8 @@ def _glm(spec: "Spec") -> dict[str, Any]:
         data = {
             "features": {"sha256": digest(pool.features)},
             "target": {"sha256": digest(pool.target)},
-            "standardize": problem.data.standardize,
-            "intercept": problem.data.intercept,
         }
+    data |= {"standardize": problem.data.standardize, "intercept": problem.data.intercept}
     return {
         "kind": "glm",
         "family": problem.family,

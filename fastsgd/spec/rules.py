@@ -129,12 +129,8 @@ def _glm(raw: Raw) -> Iterator[Issue]:
             yield Issue(
                 f"{key}.target", f"{key}.target is required, got nothing; give the name of the column to be predicted"
             )
-    elif given == ["generate"]:
-        for name in ("target", "standardize", "intercept"):
-            if name in data:
-                yield Issue(
-                    f"{key}.{name}", f"{key}.{name} has no use with generate, got {show(data[name])}; remove it"
-                )
+    elif given == ["generate"] and "target" in data:
+        yield Issue(f"{key}.target", f"{key}.target has no use with generate, got {show(data['target'])}; remove it")
     noise = table(data, "generate").get("noise")
     if noise is not None and problem.get("family") in ("logistic", "probit", "poisson"):
         name = f"{key}.generate.noise"

@@ -1,4 +1,4 @@
-"""A stored run as analysis sees it, simulated with NumPy in memory: the reference for fastsgd.analysis without an engine."""
+"""A stored run as analysis sees it, simulated with NumPy in memory: an engine-free reference for fastsgd.analysis."""
 
 from __future__ import annotations
 

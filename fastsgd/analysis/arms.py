@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from fastsgd.analysis.combined import scale_factors
 from fastsgd.analysis.observed import Observed
 from fastsgd.analysis.prediction import Prediction
 from fastsgd.analysis.rows import Row
@@ -14,6 +15,7 @@ from fastsgd.analysis.zscores import z_sample_mean
 
 Array = NDArray[np.float64]
 
+EXTRAPOLATED = "risk (step size -> 0)"
 FEWEST_REPLICATES = 30  # a skewness-corrected sample standard error is trusted from here on
 
 
@@ -55,19 +57,36 @@ def extrapolation_weights(sizes: Sequence[float]) -> Array:
     return np.asarray([np.prod(np.delete(eta, j) / (np.delete(eta, j) - eta[j])) for j in range(len(eta))])
 
 
-def extrapolated_row(predictions: Sequence[Prediction], observed: Sequence[Observed]) -> Row | None:
-    """Row "risk (step size -> 0)": the ratio measured/frozen-noise at the last step, extrapolated to step size 0.
+def extrapolated_rows(predictions: Sequence[Prediction], observed: Sequence[Observed]) -> Iterator[Row]:
+    """Rows "risk (step size -> 0)": the ratio measured/frozen-noise extrapolated to step size 0 (Richardson).
 
-    Richardson: with J arms the terms of order eta .. eta^(J-1) cancel. Error from sum_j w_j r_ij / predicted_j over
-    the replicates i, which share their draws across the arms. None where a replicate diverged or with one replicate.
+    With J arms the terms of order eta .. eta^(J-1) cancel. One row at the last recorded step, and one over all steps at
+    which every arm is on its plateau (within 1 %) and has forgotten its start, if there are several: before that the
+    ratio is no polynomial of the step size. The error comes from
+    sum_j w_j (ratio of replicate i in arm j) over the replicates i, which share their draws across the arms. No rows
+    where a replicate diverged or with one replicate.
     """
+    if observed[0].replicates < 2:
+        return
+    usable = [
+        s
+        for s in range(len(predictions[0].steps))
+        if all(p.random[s] for p in predictions) and all(o.whole(s) for o in observed)
+    ]
     last = len(predictions[0].steps) - 1
-    if observed[0].replicates < 2 or not all(o.whole(last) for o in observed):
-        return None
-    if not all(p.random[last] for p in predictions):
-        return None
+    settled = np.all([p.at_plateau(0.01) & p.forgotten() for p in predictions], axis=0)
+    level = [s for s in usable if settled[s]]
+    if last in usable:
+        yield _extrapolated(predictions, observed, np.asarray([last]), int(predictions[0].steps[last]))
+    if len(level) > 1:
+        yield _extrapolated(predictions, observed, np.asarray(level), None)
+
+
+def _extrapolated(
+    predictions: Sequence[Prediction], observed: Sequence[Observed], index: NDArray[np.int64], step: int | None
+) -> Row:
     weights = extrapolation_weights([p.model.schedule.size for p in predictions])
-    each = sum(w * o.risk[:, last] / p.risk[last] for w, p, o in zip(weights, predictions, observed, strict=True))
-    error, z = z_sample_mean(np.asarray(each), 1.0)
-    step, n = int(predictions[0].steps[last]), observed[0].replicates
-    return Row("all", "risk (step size -> 0)", step, float(np.mean(each)), error, 1.0, z, n, error)
+    ratios = np.stack([scale_factors(p, o, index)[0] for p, o in zip(predictions, observed, strict=True)])
+    each = weights @ ratios
+    error, z = z_sample_mean(each, 1.0)
+    return Row("all", EXTRAPOLATED, step, float(np.mean(each)), error, 1.0, z, len(each), error)

@@ -20,7 +20,6 @@ Array = NDArray[np.float64]
 
 LARGEST_ERROR = 0.3  # relative; above it the three-moment law of a combined row is too rough to test
 LARGEST_RISK = 1e140  # its square, a covariance, must not overflow
-SAMPLES_PER_STEP = 10  # replicates a recorded step that a sample covariance of risks needs
 
 
 def combined_rows(prediction: Prediction, observed: Observed) -> Iterator[Row]:
@@ -30,10 +29,9 @@ def combined_rows(prediction: Prediction, observed: Observed) -> Iterator[Row]:
     if not steps or observed.replicates < 1:
         return
     index = np.asarray(steps)
-    if prediction.model.exact:
-        yield exact_risk_row(prediction, observed, index)
-    elif observed.replicates > SAMPLES_PER_STEP * len(index):
-        yield sample_risk_row(prediction, observed, index)
+    risk = exact_risk_row if prediction.model.exact else sample_risk_row
+    if prediction.model.exact or observed.replicates > 1:
+        yield risk(prediction, observed, index)
     if observed.replicates > 1:
         yield covariance_row(prediction, observed, index)
 
@@ -53,17 +51,25 @@ def scale_weights(predicted: Array, covariance: Array) -> tuple[Array, float]:
     return (target @ root) / information, 1 / information
 
 
+def scale_factors(prediction: Prediction, observed: Observed, index: NDArray[np.int64]) -> tuple[Array, Array, float]:
+    """Each replicate's estimate of measured/predicted risk over steps[index], float64[R], the weights and its variance.
+
+    Weights and variance come from the predicted Gaussian covariance between steps: they do not depend on the data, so
+    the mean of the estimates is unbiased also where that covariance is only leading order.
+    """
+    weights, variance = scale_weights(prediction.risk[index], prediction.risk_covariance(index))
+    return observed.risk[:, index] @ weights, weights, variance
+
+
 def exact_risk_row(prediction: Prediction, observed: Observed, index: NDArray[np.int64]) -> Row:
-    """Scale factor of the recorded risks with the predicted Gaussian covariance between steps.
+    """Scale factor of the recorded risks, its error from the prediction.
 
     The skewness of the estimate is that of a gamma variable of its variance, times the weighted mean over the steps of
     (skewness of the risk) / (twice its coefficient of variation): exact for a single step.
     """
     n, expected = observed.replicates, prediction.risk[index]
-    weights, variance = scale_weights(expected, prediction.risk_covariance(index))
-    error = math.sqrt(variance / n)
-    each = observed.risk[:, index] @ weights
-    value = float(np.mean(each))
+    each, weights, variance = scale_factors(prediction, observed, index)
+    error, value = math.sqrt(variance / n), float(np.mean(each))
     share = np.abs(weights * expected)
     relative = np.sqrt(prediction.risk_variance[index]) / expected
     shape = np.asarray([prediction.risk_distribution(int(s)).skewness for s in index]) / (2 * relative)
@@ -74,10 +80,8 @@ def exact_risk_row(prediction: Prediction, observed: Observed, index: NDArray[np
 
 
 def sample_risk_row(prediction: Prediction, observed: Observed, index: NDArray[np.int64]) -> Row:
-    """Scale factor of the recorded risks with the covariance between steps found among the replicates."""
-    risk = observed.risk[:, index]
-    weights, _ = scale_weights(prediction.risk[index], np.atleast_2d(np.cov(risk, rowvar=False)))
-    each = risk @ weights
+    """Scale factor of the recorded risks, its error from the scatter between replicates."""
+    each, _, _ = scale_factors(prediction, observed, index)
     error, z = z_sample_mean(each, 1.0)
     return Row(prediction.model.arm, "risk (all steps)", None, float(np.mean(each)), error, 1.0, z, len(each), error)
 

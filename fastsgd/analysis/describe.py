@@ -47,7 +47,7 @@ def describe_text(run: Any) -> str:
     run = opened(run)
     facts = describe(run)
     toml = "\n".join(f"  {line}".rstrip() for line in run.spec.to_toml().strip().splitlines())
-    return f"{tables.pairs(_facts(facts))}\n{tables.pairs(_origin(facts['provenance']))}\nspec\n{toml}"
+    return f"{tables.pairs([*_facts(facts), *_origin(facts['provenance'])])}\nspec\n{toml}"
 
 
 def _facts(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -71,23 +71,26 @@ def _facts(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "stream version", str(facts["stream_version"])
 
 
+SHOWN = {
+    "python": ("python", "version"),
+    "numba": ("libraries", "numba", "version"),
+    "numpy": ("libraries", "numpy", "version"),
+    "h5py": ("libraries", "h5py", "version"),
+    "threads": ("threads",),
+    "on": ("cpu", "model"),
+}
+
+
 def _origin(provenance: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    software = provenance.get("software", {})
-    if software:
-        yield "made by", f"{software.get('name', '?')} {software.get('version', '?')}"
-    for section in ("environment", "resources"):
-        words = [f"{key} {value}" for key, value in _leaves(provenance.get(section, {}))]
-        if words:
-            yield section, ", ".join(words)
-
-
-def _leaves(table: Any, above: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in table.items() if isinstance(table, Mapping) else ():
-        name = f"{above}{key}".removesuffix(".version")
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{name}.")
-        elif isinstance(value, (str, int, float)) and len(str(value)) <= 60:
-            yield name, value
+    software, environment = provenance.get("software", {}), provenance.get("environment", {})
+    words = [f"{software.get('name', '?')} {software.get('version', '?')}"]
+    for word, keys in SHOWN.items():
+        value: Any = environment
+        for key in keys:
+            value = value.get(key) if isinstance(value, Mapping) else None
+        if value is not None:
+            words.append(f"{word} {value}")
+    yield "made by", ", ".join(words)
 
 
 def _listed(values: list[int]) -> str:

@@ -92,6 +92,6 @@ def from_run(run: Any) -> list[Model]:
 def stored(run: Any, arm: str, arm_spec: Any) -> Model:
     """Model of one arm from the stored arrays and the (possibly altered) spec of the arm."""
     arrays = run.problem(arm)
-    pool = next((len(value) for key, value in sorted(arrays.items()) if key.startswith("pool_")), None)
+    pool = len(arrays["pool_features"]) if "pool_features" in arrays else None
     exact = arm_spec.problem.kind == "quadratic"
     return Model(arm, arm_spec, arrays["hessian"], arrays["noise"], arrays["metric"], pool, exact)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
-from fastsgd.analysis.combined import SAMPLES_PER_STEP
+from fastsgd.analysis.arms import EXTRAPOLATED
 from fastsgd.analysis.observed import Observed
 from fastsgd.analysis.prediction import Prediction
 from fastsgd.analysis.rows import Row
@@ -36,17 +35,14 @@ def errors_text(predictions: Sequence[Prediction]) -> str:
         text = "from the predicted Gaussian law, skewness included (saddlepoint for risks, gamma for covariances)"
         paired = "; risk ratios of arms from paired differences between replicates" if len(predictions) > 1 else ""
         return text + paired
-    return (
-        "risks from the scatter between replicates, skewness corrected; covariances and means from the Gaussian law; "
-        f"risk (all steps) needs more than {SAMPLES_PER_STEP} replicates a recorded step"
-    )
+    return "risks from the scatter between replicates, skewness corrected; covariances and means from the Gaussian law"
 
 
 def nonlinear_notes(predictions: Sequence[Prediction], rows: Sequence[Row]) -> list[str]:
     if all(p.model.exact for p in predictions):
         return []
     notes = []
-    if any(row.quantity == "risk (step size -> 0)" for row in rows):
+    if any(row.quantity.startswith(EXTRAPOLATED) for row in rows):
         notes.append(
             "predictions are frozen-noise (leading order in the step size); the verdict stands on their ratio to the "
             "measured risk extrapolated to step size 0, the rows of single steps are shown only"
@@ -62,11 +58,7 @@ def nonlinear_notes(predictions: Sequence[Prediction], rows: Sequence[Row]) -> l
 
 
 def _far_from_plateau(predictions: Sequence[Prediction]) -> list[str]:
-    far = []
-    for p in predictions:
-        level = p.plateau()[0]
-        if level and math.isfinite(p.risk[-1]) and abs(p.risk[-1] / level - 1) > 0.05:
-            far.append(p.model.arm)
+    far = [p.model.arm for p in predictions if not p.at_plateau(0.05)[-1]]
     if not far:
         return []
     return [f"at the last recorded step {', '.join(far)} are more than 5 % away from their plateau; record later steps"]

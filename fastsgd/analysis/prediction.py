@@ -82,6 +82,18 @@ class Prediction:
         exact = lyapunov.discrete_stationary(model.hessian, self.sigma, size) if self.stable else None
         return None if exact is None else _trace(model.metric, exact), _trace(model.metric, leading)
 
+    def at_plateau(self, tolerance: float) -> NDArray[np.bool_]:
+        """True where the predicted risk is within a relative `tolerance` of the plateau, bool[S]; False without one."""
+        level = self.plateau()[0]
+        if not level:
+            return np.zeros(len(self.steps), dtype=np.bool_)
+        return np.asarray(np.abs(self.risk / level - 1) <= tolerance)
+
+    def forgotten(self) -> NDArray[np.bool_]:
+        """True where a constant step has shrunk the mean of the start to 5 % or less in every direction, bool[S]."""
+        radius = lyapunov.spectral_radius(self.model.hessian, self.model.schedule.largest())
+        return np.asarray(radius ** self.steps.astype(np.float64) <= 0.05)
+
     def summary(self) -> dict[str, Any]:
         """The fields of `predict --json` for this arm."""
         model, schedule = self.model, self.model.schedule

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fastsgd.analysis import notes
-from fastsgd.analysis.arms import differ_in_step_size_only, extrapolated_row, ratio_rows
+from fastsgd.analysis.arms import differ_in_step_size_only, extrapolated_rows, ratio_rows
 from fastsgd.analysis.assume import assumed_models
 from fastsgd.analysis.combined import combined_rows
 from fastsgd.analysis.observed import Observed
@@ -102,14 +102,20 @@ def compare(predictions: Sequence[Prediction], observed: Sequence[Observed]) -> 
     """All rows. Nonlinear arms that differ in their step size only are tested by their extrapolation alone."""
     rows: list[Row] = []
     for prediction, seen in zip(predictions, observed, strict=True):
-        rows += [*step_rows(prediction, seen), *combined_rows(prediction, seen)]
+        rows += grouped([*step_rows(prediction, seen), *combined_rows(prediction, seen)])
     if all(p.model.exact for p in predictions):
         return rows + list(ratio_rows(predictions, observed))
     if differ_in_step_size_only(predictions):
-        limit = extrapolated_row(predictions, observed)
-        if limit is not None:
-            rows = [replace(row, in_verdict=False) for row in rows] + [limit]
+        limits = list(extrapolated_rows(predictions, observed))
+        if limits:
+            rows = [replace(row, in_verdict=False) for row in rows] + limits
     return rows
+
+
+def grouped(rows: Sequence[Row]) -> list[Row]:
+    """Rows of one arm by quantity, each in the order of the steps and then all steps together."""
+    order = ("risk", "covariance", "covariance shape", "mean")
+    return sorted(rows, key=lambda row: order.index(row.quantity.removesuffix(" (all steps)")))
 
 
 def corrections(predictions: Sequence[Prediction], rows: Sequence[Row]) -> list[dict[str, Any]]:

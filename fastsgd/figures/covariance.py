@@ -15,7 +15,7 @@ from fastsgd.figures.style import look, panels
 
 def draw(evaluations: Sequence[Evaluation]) -> Any:
     """A column of two panels for each run."""
-    figure, axes = panels(2, len(evaluations), (3.0, 1.7))
+    figure, axes = panels(2, len(evaluations), (3.1, 2.1))
     for column, evaluation in enumerate(evaluations):
         _run(axes[0, column], axes[1, column], evaluation)
     return figure
@@ -42,7 +42,7 @@ def _run(top: Any, below: Any, evaluation: Evaluation) -> None:
     top.set_xscale("log")
     top.set_yscale("log")
     top.set_ylabel("measured variance")
-    top.legend(title="a marker a coordinate, ± 2 s.e.", title_fontsize=8, frameon=False)
     below.axhline(1, color="black", linewidth=0.8)
     below.set_xlabel(f"predicted variance of a coordinate at step {evaluation.predictions[0].steps[-1]}")
     below.set_ylabel("measured / predicted")
+    labels.legend(top, below, "a marker a coordinate,  bars and bands: ± 2 s.e.", len(evaluation.predictions))

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from fastsgd.analysis.ratio import Evaluation
 
-METRICS = {"hessian": "F = H", "noise": "F = G", "identity": "F = I", "fisher": "F = Fisher information"}
+METRICS = {"hessian": "F = H", "noise": "F = G", "identity": "F = I", "fisher": "F = Fisher"}
+
+
+def legend(top: Any, lowest: Any, heading: str, arms: int) -> None:
+    """The legend of `top` under the panel `lowest`, where it hides nothing."""
+    handles, names = top.get_legend_handles_labels()
+    lowest.legend(
+        handles, names, title=heading, loc="upper center", bbox_to_anchor=(0.5, -0.16 if top is lowest else -0.38),
+        ncols=min(arms, 4), frameon=False, title_fontsize=8,
+    )  # fmt: skip
 
 
 def title(evaluation: Evaluation) -> str:

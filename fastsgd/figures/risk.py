@@ -14,24 +14,38 @@ from fastsgd.figures import labels
 from fastsgd.figures.style import Look, look, panels
 
 LINE_POINTS = 160
+LINEAR_UP_TO = 4.0  # largest over smallest risk that a linear axis still shows well
+DODGE = 1.025  # between arms, so that their error bars do not hide each other
 
 
 def draw(evaluations: Sequence[Evaluation]) -> Any:
     """A column of two panels for each run."""
-    figure, axes = panels(2, len(evaluations), (3.0, 1.7))
+    figure, axes = panels(2, len(evaluations), (3.1, 2.1))
     for column, evaluation in enumerate(evaluations):
         top, below = axes[0, column], axes[1, column]
+        top.set_xscale("log")
+        arms = len(evaluation.predictions)
         for index, prediction in enumerate(evaluation.predictions):
-            _arm(top, below, evaluation, prediction, look(index))
+            _arm(top, below, evaluation, prediction, look(index), DODGE ** (index - (arms - 1) / 2))
         top.set_title(labels.title(evaluation))
         top.set_ylabel(labels.risk_axis(evaluation))
-        top.set_xscale("log")
-        top.set_yscale("log")
-        top.legend(title="line: predicted, marker: measured ± 2 s.e.", title_fontsize=8, frameon=False)
+        if _spread(evaluation) > LINEAR_UP_TO:
+            top.set_yscale("log")
+        else:
+            top.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3), useMathText=True)
         below.axhline(1, color="black", linewidth=0.8)
         below.set_ylabel("measured / predicted")
         below.set_xlabel("step k")
+        labels.legend(top, below, "line: predicted,  marker: measured,  bars and bands: ± 2 s.e.", arms)
     return figure
+
+
+def _spread(evaluation: Evaluation) -> float:
+    """Largest over smallest positive risk in the figure."""
+    rows = [row for row in evaluation.report.rows if row.quantity == "risk" and row.step]
+    values = np.asarray([(row.empirical, row.predicted) for row in rows]).ravel()
+    values = values[np.isfinite(values) & (values > 0)]
+    return float(values.max() / values.min()) if len(values) else 1.0
 
 
 def line_steps(prediction: Prediction) -> NDArray[np.int64]:
@@ -43,7 +57,7 @@ def line_steps(prediction: Prediction) -> NDArray[np.int64]:
     return np.union1d(steps, between)
 
 
-def _arm(top: Any, below: Any, evaluation: Evaluation, prediction: Prediction, style: Look) -> None:
+def _arm(top: Any, below: Any, evaluation: Evaluation, prediction: Prediction, style: Look, dodge: float) -> None:
     arm = prediction.model.arm
     rows = [r for r in evaluation.report.rows if (r.arm, r.quantity) == (arm, "risk") and r.step]
     rows = [r for r in rows if np.isfinite(r.predicted)]
@@ -52,7 +66,7 @@ def _arm(top: Any, below: Any, evaluation: Evaluation, prediction: Prediction, s
     top.plot(line.steps[shown], line.risk[shown], color=style.color, linestyle=style.line)
     if not rows:
         return
-    step = np.asarray([r.step for r in rows])
+    step = np.asarray([r.step for r in rows]) * dodge
     value, error = np.asarray([(r.empirical, r.standard_error) for r in rows]).T
     expected = np.asarray([r.predicted for r in rows])
     top.errorbar(
@@ -65,7 +79,9 @@ def _arm(top: Any, below: Any, evaluation: Evaluation, prediction: Prediction, s
         label=labels.plain(arm),
     )  # fmt: skip
     relative = 2 * error / expected
-    below.fill_between(step, 1 - relative, 1 + relative, color=style.color, alpha=0.15, linewidth=0)
+    below.fill_between(step, 1 - relative, 1 + relative, color=style.color, alpha=0.1, linewidth=0)
+    for side in (-1, 1):
+        below.plot(step, 1 + side * relative, color=style.color, linestyle=style.line, linewidth=0.5)
     below.plot(
         step, value / expected, color=style.color, marker=style.marker, linestyle=style.line, linewidth=0.6,
         markerfacecolor="white",

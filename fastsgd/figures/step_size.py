@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fastsgd.analysis.arms import EXTRAPOLATED
 from fastsgd.analysis.ratio import Evaluation
 from fastsgd.analysis.rows import Row
 from fastsgd.errors import InputError
@@ -16,7 +17,7 @@ from fastsgd.figures.style import look, panels
 
 def draw(evaluations: Sequence[Evaluation]) -> Any:
     """A panel for each run."""
-    figure, axes = panels(1, len(evaluations), (3.4,))
+    figure, axes = panels(1, len(evaluations), (3.8,))
     for column, evaluation in enumerate(evaluations):
         _run(axes[0, column], evaluation)
     return figure
@@ -32,15 +33,15 @@ def _run(panel: Any, evaluation: Evaluation) -> None:
     ratios = np.asarray([row.empirical / row.predicted for row in points])
     for index, (size, row, ratio) in enumerate(zip(sizes, points, ratios, strict=True)):
         _point(panel, index, size, ratio, row.standard_error / row.predicted, row.arm)
-    limit = next((r for r in evaluation.report.rows if r.quantity == "risk (step size -> 0)"), None)
+    limit = next((r for r in evaluation.report.rows if (r.quantity, r.step) == (EXTRAPOLATED, last)), None)
     if limit is not None:
         _extrapolation(panel, sizes, ratios, limit)
     panel.axhline(1, color="black", linewidth=0.8)
     panel.set_xlim(-0.04 * sizes.max(), 1.06 * sizes.max())
     panel.set_title(labels.title(evaluation))
     panel.set_xlabel(r"step size $\eta$")
-    panel.set_ylabel(f"measured / frozen-noise risk at step {last}")
-    panel.legend(title="± 2 s.e.", title_fontsize=8, frameon=False)
+    panel.set_ylabel(f"measured / frozen-noise risk (step {last})")
+    labels.legend(panel, panel, "bars: ± 2 s.e.,  dashes: polynomial through the arms", len(sizes) + 1)
 
 
 def _point(panel: Any, index: int, size: float, ratio: float, error: float, arm: str) -> None:

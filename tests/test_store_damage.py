@@ -106,6 +106,20 @@ def test_damaged_state_falls_back_or_is_told(unfinished, name):
     assert not path.with_name("run.h5.lock").exists()
 
 
+@pytest.mark.parametrize("name", ["risk", "final", "diverged_at", "trajectory", "mean", "covariance", "count"])
+def test_damaged_data_is_not_handed_out(tmp_path, name):
+    path = tmp_path / "run.h5"
+    with standin.create(path, 20, ("a", "b")) as writer:
+        standin.advance(writer)
+    run = store.open_run(path)
+    read = run.result if name in ("mean", "covariance", "count") else run.rows
+    read(name, "b")
+    place = places(path)[name]
+    flip(path, place.end - 3)
+    with pytest.raises(RunError, match=f"damaged: checksum of {name} differs"):
+        read(name, "b")
+
+
 def test_finished_run_heals_a_damaged_record(tmp_path):
     path = tmp_path / "run.h5"
     with standin.create(path) as writer:

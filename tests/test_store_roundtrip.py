@@ -140,6 +140,19 @@ def test_extra_arrays(tmp_path):
         assert data["batch_mean"].dims == ("arm", "replicate", "batch")
 
 
+def test_merging_nodes_of_any_kind():
+    from fastsgd.store.merge import merge_nodes
+
+    path = standin.values(1, 0, 18)["trajectory"][0]
+    last = standin.node(1, 0, 4, 18)
+    nodes = [store.Node(-1, 4, *last.parts()), standin.node(1, 1, 1, 18), standin.node(1, 1, 0, 18)]
+    count, mean, m2 = merge_nodes(nodes, 0, len(STEPS), D)
+    assert (count == 18).all()
+    np.testing.assert_allclose(mean, path.mean(axis=0), rtol=1e-13, atol=1e-15)
+    rows, columns = np.tril_indices(D)
+    np.testing.assert_allclose(m2[2], 17 * np.cov(path[:, 2].T)[rows, columns], rtol=1e-12)
+
+
 def test_first_replicate_names_the_rows(tmp_path):
     with standin.create(tmp_path / "run.h5", replicates=20, first_replicate=2**40):
         pass

@@ -60,8 +60,8 @@ class Node:
     """Moments of the replicates of one node of the dyadic tree over blocks.
 
     Attributes:
-        level: height; a node covers 2**level blocks.
-        index: which of its level.
+        level: height; a node covers 2**level blocks. -1: one block that is not full, outside of the tree.
+        index: which of its level; of level -1, which block.
         count: int64[A, S] replicates counted.
         mean: float64[A, S, d].
         m2: float64[A, S, d(d+1)/2], sums of products of deviations, lower triangle row by row.

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastsgd.store.checksum import place_of
 from fastsgd.store.format import GROUP, LAYOUT, RECORDS, STATE, packed_length
 from fastsgd.store.raw import Extent
 from fastsgd.store.record import record_size
@@ -233,7 +234,7 @@ def _checksums(sizes: Sizes, parts: Sequence[Variable]) -> list[Variable]:
             dims: tuple[str, ...] = ("arm_index", "wave" if rows == sizes.replicates else "wave_kept")
             if checked_columns(v):
                 shape, dims = (*shape, sizes.steps), (*dims, "step_index")
-            found.append(Variable(f"{GROUP}/crc32_{v.name}", shape, "<u4", dims, "checksum"))
+            found.append(Variable(place_of(v.name), shape, "<u4", dims, "checksum"))
     return found
 
 

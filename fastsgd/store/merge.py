@@ -19,7 +19,7 @@ def merge_nodes(nodes: Iterable[Node], arm: int, steps: int, d: int) -> Moments:
     count = np.zeros(steps, np.int64)
     mean, m2 = np.zeros((steps, d)), np.zeros((steps, packed_length(d)))
     rows, columns = np.tril_indices(d)
-    for node in sorted(nodes, key=lambda node: node.index << node.level):
+    for node in sorted(nodes, key=lambda node: node.index << max(node.level, 0)):
         other = node.count[arm]
         some = other > 0
         total = count + other

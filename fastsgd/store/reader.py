@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from fastsgd.errors import InputError, RunError
 from fastsgd.store import opened as files
+from fastsgd.store.checksum import damaged_waves, place_of
 from fastsgd.store.format import Progress
 from fastsgd.store.merge import covariance, merge_nodes
-from fastsgd.store.raw import RawFile
+from fastsgd.store.raw import RawFile, crc32
 from fastsgd.store.record import FINAL_SEQUENCE
 from fastsgd.store.slots import NodePool
 
@@ -115,13 +116,18 @@ class Run:
         return self.rows("trajectory", arm)
 
     def rows(self, name: str, arm: str | None = None) -> NDArray[Any]:
-        """Rows of the completed waves of any replicate dataset, extras too."""
+        """Rows of the completed waves of any replicate dataset, extras too; RunError if they fail their checksums."""
         self._kind(name, "replicate")
         index = self._index(arm)
         place = self._made.extents[name]
         place = place.at(index) if name in self._made.by_arm else place
         with self._raw() as raw:
-            return raw.read(place.rows(0, min(self.progress.replicates_done, place.shape[0])))
+            found = raw.read(place.rows(0, min(self.progress.replicates_done, place.shape[0])))
+            sums = self._made.extents[place_of(name)].at(index)
+            if bad := damaged_waves(raw, sums, self.sizes.wave, found, place.shape[0]):
+                first = bad[0] * self.sizes.wave
+                raise RunError(f"{self.path} is damaged: checksum of {name} differs at row {first} and after")
+        return found
 
     def moments(self, arm: str | None = None) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
         """count int64[S], mean float64[S, d] and covariance float64[S, d, d] (divisor count - 1) over replicates.
@@ -140,7 +146,11 @@ class Run:
         self._kind(name, "result")
         if not self.finished:
             raise InputError(f"{self.path} is not finished; run it again to go on")
-        return self._of_arm(name, arm)
+        index = self._index(arm)
+        (array,) = self._read(name)
+        if crc32(array) != self._record.results.get(name):
+            raise RunError(f"{self.path} is damaged: checksum of {name} differs")
+        return array[index] if name in self._made.by_arm else array
 
     def problem(self, arm: str | None = None) -> dict[str, NDArray[Any]]:
         """Arrays of the problem: hessian, noise, metric [d, d], optimum [d], pool_features and the like."""

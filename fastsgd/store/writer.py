@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastsgd.store import slots
+from fastsgd.store import checksum, slots
 from fastsgd.store.format import GROUP, RECORDS, STATE, Node, Progress
 from fastsgd.store.lock import WriterLock
 from fastsgd.store.opened import Structure, opened, records, structure
-from fastsgd.store.raw import RawFile, as_bytes, crc32
+from fastsgd.store.raw import RawFile, crc32
 from fastsgd.store.record import FINAL_SEQUENCE, NOTE_LIMIT, Record
 
 
@@ -99,7 +99,7 @@ class RunWriter:
         place = self._arm_extent(name, arm)
         array = np.asarray(values)
         self._file.write(place.rows(r0, r1), array)
-        self._sum_rows(name, arm, r0, r1, array)
+        self._update_sums(name, arm, r0, r1, 0, array)
 
     def commit(
         self,
@@ -252,31 +252,8 @@ class RunWriter:
         if array.shape[:2] != (r1 - r0, s1 - s0):
             raise ValueError(f"{name}: expected [{r1 - r0}, {s1 - s0}], got {list(array.shape)}")
         self._file.write_window(self._arm_extent(name, arm).rows(r0, r1), s0, array)
-        self._sum_columns(name, arm, r0, r1, s0, array)
+        self._update_sums(name, arm, r0, r1, s0, array)
 
-    def _waves(self, r0: int, r1: int, rows: int) -> list[tuple[int, int, int]]:
-        w = self.sizes.wave
-        return [(i, i * w, min(rows, (i + 1) * w)) for i in range(r0 // w, -(-r1 // w))]
-
-    def _sum_rows(self, name: str, arm: int | str, r0: int, r1: int, array: NDArray[Any]) -> None:
-        place, sums = self._arm_extent(name, arm), self._made.extents[f"{GROUP}/crc32_{name}"].at(self._index(arm))
-        if len(sums.shape) == 2:
-            self._sum_columns(name, arm, r0, r1, 0, array)
-            return
-        for i, first, last in self._waves(r0, r1, place.shape[0]):
-            whole = r0 <= first and last <= r1
-            part = array[first - r0 : last - r0] if whole else self._file.read(place.rows(first, last))
-            self._file.write(sums.at(i), np.uint32(crc32(np.ascontiguousarray(part, place.dtype))))
-
-    def _sum_columns(self, name: str, arm: int | str, r0: int, r1: int, s0: int, array: NDArray[Any]) -> None:
-        place, sums = self._arm_extent(name, arm), self._made.extents[f"{GROUP}/crc32_{name}"].at(self._index(arm))
-        s1 = s0 + array.shape[1]
-        for i, first, last in self._waves(r0, r1, place.shape[0]):
-            if r0 <= first and last <= r1:
-                part = array[first - r0 : last - r0]
-            else:
-                # Rows of another call belong to the same checksum.
-                part = self._file.read(place.rows(first, last))[:, s0:s1]
-            columns = np.ascontiguousarray(np.swapaxes(part, 0, 1), place.dtype)
-            found = np.array([crc32(column) for column in columns], np.uint32)
-            self._file.write_bytes(sums.at(i).offset + 4 * s0, as_bytes(found))
+    def _update_sums(self, name: str, arm: int | str, r0: int, r1: int, s0: int, array: NDArray[Any]) -> None:
+        sums = self._made.extents[checksum.place_of(name)].at(self._index(arm))
+        checksum.update(self._file, self._arm_extent(name, arm), sums, self.sizes.wave, r0, r1, s0, array)

@@ -1,0 +1,51 @@
+"""fastsgd: replicated SGD as a Monte Carlo experiment, and what its sampling design predicts.
+
+    run = fastsgd.run("runs/plateau.toml")
+    print(fastsgd.ratio(run).to_text())
+
+The names below are imported when first used, so that `import fastsgd` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Spec": "fastsgd.spec",
+    "load_spec": "fastsgd.spec",
+    "run": "fastsgd.engine",
+    "open_run": "fastsgd.store",
+    "Run": "fastsgd.store",
+    "predict": "fastsgd.analysis",
+    "ratio": "fastsgd.analysis",
+    "RatioReport": "fastsgd.analysis",
+    "plot": "fastsgd.figures",
+    "FastsgdError": "fastsgd.errors",
+    "InputError": "fastsgd.errors",
+    "RunError": "fastsgd.errors",
+    "SpecError": "fastsgd.errors",
+    "StoppedEarly": "fastsgd.errors",
+}
+
+__all__ = ["__version__", *_HOME]
+
+if TYPE_CHECKING:
+    from fastsgd.analysis import RatioReport, predict, ratio
+    from fastsgd.engine import run
+    from fastsgd.errors import FastsgdError, InputError, RunError, SpecError, StoppedEarly
+    from fastsgd.figures import plot
+    from fastsgd.spec import Spec, load_spec
+    from fastsgd.store import Run, open_run
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'fastsgd' has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

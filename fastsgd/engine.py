@@ -229,6 +229,8 @@ class _Runner:
             self._adapt(taken, now - begun)
             steps = self.done * self.plan.horizon + wave.count * wave.step
             self.progress(steps * self.width, self.total, now - self.begun)
+            if wave.done:
+                return  # nothing left to save but its results, which follow at once
             if self.stop.reason is not None or (self.deadline is not None and now > self.deadline):
                 self._commit(wave)
                 reason = self.stop.reason or "time limit reached"

@@ -1,0 +1,5 @@
+"""`python -m fastsgd`"""
+
+from fastsgd.cli import main
+
+main()

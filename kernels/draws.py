@@ -5,15 +5,16 @@ order; for an integer below r, m = w r; if m mod 2^32 < 2^32 mod r the next word
 
 Designs and methods (which of them is used is part of `stream_version`):
     with replacement       b integers below n
-    Floyd (CACM 30, 1987)  for i = 0..b-1: j below n-b+1+i; take j, or n-b+i where j is in the batch already
     shuffle                for i = 0..b-1: swap entries i and i + (an integer below n-i) of the identity; take entry i
+    Floyd (CACM 30, 1987)  for i = 0..b-1: j below n-b+1+i; take j, or n-b+i where j is in the batch already
 `uses_shuffle` decides. Every subset of b out of n has the same probability under both; the order of a batch (in which
 gradients are added) is the order of the draw. n < 2^32.
 
-How it is fast: the words of several steps are made `LANES` blocks at a time and bounded at once; a step in which a word
-might be rejected (about b n / 2^33 of them) is done again word by word. Floyd's draws form the batch as they are when
-they are all different: that is tested with b^2/32 comparisons of 16 lanes (b <= 64) or a bitmap. A shuffle works on
-a permutation that is put back after each batch, so history does not matter.
+How it is fast: the words of several steps are made `LANES` blocks at a time and bounded at once, and the batch is made
+in the place of its integers; a step in which a word might be rejected (about b n / 2^33 of them) is done again word by
+word. The permutation of a shuffle is put back after each batch, so history does not matter. Floyd's integers form the
+batch as they are when they are all different: that is tested by comparing all with all, 16 at a time (b <= 64), or by
+a bitmap.
 """
 
 from typing import NamedTuple
@@ -30,15 +31,14 @@ WITHOUT_REPLACEMENT, WITH_REPLACEMENT = 0, 1
 DIRECT, FLOYD, SHUFFLE = 0, 1, 2
 MAX_POOL = 2**32 - 1
 
-# Part of `stream_version`.
-_COMPARED = 64  # largest batch whose draws are compared all with all
-_PERMUTED = 2**20  # largest pool for which a permutation per thread is kept whatever the batch
+# Part of `stream_version`: pools whose permutation stays in the second-level cache are shuffled, and large batches.
+_PERMUTED = 2**17
+_COMPARED = 64  # largest batch whose integers are compared all with all
 
 _LOW = np.uint64(0xFFFFFFFF)
 _HIGH = np.uint64(0xFFFFFFFF00000000)
 _32 = np.uint64(32)
 _0, _1, _2, _3, _4 = (np.uint64(i) for i in range(5))
-_ZERO = np.uint32(0)
 
 
 class Plan(NamedTuple):
@@ -49,18 +49,17 @@ class Plan(NamedTuple):
     method: np.uint64
     first: np.uint64  # integer i of a batch is below (first + slope i) mod 2^64
     slope: np.uint64
-    blocks: np.uint64  # Philox blocks a batch takes if no word is rejected
-    steps: np.uint64  # batches made at once
+    pitch: np.uint64  # from one batch to the next in memory: b rounded up to whole Philox blocks of four words
+    steps: np.uint64  # batches made at once, a bulk
+    size: np.uint64  # of a bulk in memory
 
 
 class Scratch(NamedTuple):
     """Working memory of one thread."""
 
-    block: np.ndarray  # uint64: block, step and bound of each lane in a bulk of `steps` batches
+    block: np.ndarray  # uint64: Philox block, step and first bound of each lane of a bulk
     step: np.ndarray
     bound: np.ndarray
-    integers: np.ndarray  # uint32: the bounded integers, 4 * blocks a batch
-    pairs: np.ndarray  # the same memory as uint64
     again: np.ndarray  # uint8[steps + 1]: a word of this batch may have to be rejected
     ring: np.ndarray  # uint32: a small batch, periodically extended
     pool: np.ndarray  # uint32: identity permutation (shuffle), bitmap (Floyd with a large batch)
@@ -69,35 +68,43 @@ class Scratch(NamedTuple):
 @jit
 def uses_shuffle(n, b):
     """True if b of n are drawn without replacement by a shuffle, False: by Floyd's method."""
-    return b > _COMPARED and (n <= _PERMUTED or b > n // 32)
+    return b > 1 and (n <= _PERMUTED or (b > _COMPARED and b > n // 32))
 
 
 @jit
 def make_plan(n, b, design):
     """Plan for batches of b out of n, 1 <= b, n < 2^32, b <= n if design is WITHOUT_REPLACEMENT."""
     n, b = np.uint64(n), np.uint64(b)
-    method, first, slope = np.uint64(DIRECT), n, _0
-    if design == WITHOUT_REPLACEMENT:
-        if uses_shuffle(np.int64(n), np.int64(b)):
-            method, slope = np.uint64(SHUFFLE), _0 - _1
-        else:
-            method, first, slope = np.uint64(FLOYD), n - b + _1, _1
-    blocks = (b + _3) >> _2
-    return Plan(n, b, method, first, slope, blocks, max(_1, np.uint64(64) // blocks))
+    method = np.uint64(DIRECT)
+    if design == WITHOUT_REPLACEMENT and b > _1:
+        method = np.uint64(SHUFFLE) if uses_shuffle(np.int64(n), np.int64(b)) else np.uint64(FLOYD)
+    return plan_by(n, b, method)
+
+
+@jit
+def plan_by(n, b, method):
+    """Plan for a given method (arguments uint64)."""
+    first, slope = n, _0
+    if method == SHUFFLE:
+        slope = _0 - _1
+    elif method == FLOYD:
+        first, slope = n - b + _1, _1
+    blocks, lanes = (b + _3) >> _2, np.uint64(LANES)
+    steps = max(_1, np.uint64(64) // blocks)
+    size = (steps * blocks + lanes - _1) // lanes * lanes * _4
+    return Plan(n, b, method, first, slope, blocks * _4, steps, size)
 
 
 @jit
 def make_scratch(plan):
     """Working memory for `draw`; one for each thread."""
-    lanes = np.uint64(LANES)
-    size = (plan.steps * plan.blocks + lanes - _1) // lanes * lanes
-    block, step, bound = np.empty(size, np.uint64), np.empty(size, np.uint64), np.empty(size, np.uint64)
-    for i in range(size):
-        lane = np.uint64(i)
+    lanes = plan.size >> _2
+    blocks = plan.pitch >> _2
+    block, step, bound = np.empty(lanes, np.uint64), np.empty(lanes, np.uint64), np.empty(lanes, np.uint64)
+    for i in range(lanes):
         # Lanes beyond the last batch are made for nothing.
-        block[lane], step[lane] = lane % plan.blocks, min(lane // plan.blocks, plan.steps)
-        bound[lane] = plan.first + plan.slope * (block[lane] << _2)
-    pairs = np.zeros(_2 * size + np.uint64(16), np.uint64)
+        block[i], step[i] = i % blocks, min(i // blocks, plan.steps)
+        bound[i] = plan.first + plan.slope * (block[i] << _2)
     if plan.method == SHUFFLE:
         pool = np.empty(plan.n, np.uint32)
         for i in range(plan.n):
@@ -106,18 +113,17 @@ def make_scratch(plan):
         pool = np.zeros((plan.n >> np.uint64(5)) + _1, np.uint32)
     else:
         pool = np.zeros(1, np.uint32)
-    again, ring = np.zeros(plan.steps + _1, np.uint8), np.zeros(112, np.uint32)
-    return Scratch(block, step, bound, pairs.view(np.uint32), pairs, again, ring, pool)
+    return Scratch(block, step, bound, np.zeros(plan.steps + _1, np.uint8), np.zeros(112, np.uint32), pool)
 
 
 @jit
-def _integers_one_by_one(plan, scratch, seed, replicate, step, at):
-    """The b bounded integers of one batch at integers[at : at + b], with rejection of words."""
+def _integers_one_by_one(plan, seed, replicate, step, out, at):
+    """The b bounded integers of one batch at out[at : at + b], with rejection of words."""
     block = np.empty(4, np.uint64)
     c3 = counter_high(PURPOSE_BATCH, replicate, step)
     used = _0
     for i in range(plan.b):
-        r = plan.first + plan.slope * np.uint64(i)
+        r = plan.first + plan.slope * i
         reject_below = (np.uint64(2**32) - r) % r
         while True:
             if used & _3 == _0:
@@ -127,45 +133,47 @@ def _integers_one_by_one(plan, scratch, seed, replicate, step, at):
             used += _1
             if m & _LOW >= reject_below:
                 break
-        scratch.integers[at + np.uint64(i)] = m >> _32
+        out[at + i] = m >> _32
 
 
 @jit
-def _integers(plan, scratch, seed, replicate, step, steps):
-    """The bounded integers of `steps` <= plan.steps successive batches, 4 * plan.blocks apart."""
+def _integers(plan, block, step_of, bound, again, seed, replicate, step, steps, out, pairs, at):
+    """The bounded integers of `steps` <= plan.steps successive batches from out[at] on; `pairs` is `out` as uint64."""
     k0, k1 = seed & _LOW, seed >> _32
     c2 = replicate & _LOW
     s1, s2, s3 = plan.slope, plan.slope * _2, plan.slope * _3
-    for lane in range(_0, steps * plan.blocks, np.uint64(LANES)):
-        t = load(scratch.step, lane, LANES) + step
-        r0 = load(scratch.bound, lane, LANES)
+    to = at >> _1
+    doubt = False
+    for lane in range(_0, steps * (plan.pitch >> _2), np.uint64(LANES)):
+        t = load(step_of, lane, LANES) + step
+        r0 = load(bound, lane, LANES)
         c3 = counter_high(PURPOSE_BATCH, replicate, t)
-        w0, w1, w2, w3 = philox4x32(load(scratch.block, lane, LANES), t & _LOW, c2, c3, k0, k1)
+        w0, w1, w2, w3 = philox4x32(load(block, lane, LANES), t & _LOW, c2, c3, k0, k1)
         r1, r2, r3 = (r0 + s1) & _LOW, (r0 + s2) & _LOW, (r0 + s3) & _LOW
         r0 = r0 & _LOW
         m0, m1, m2, m3 = (w0 & _LOW) * r0, (w1 & _LOW) * r1, (w2 & _LOW) * r2, (w3 & _LOW) * r3
         # A word is rejected below 2^32 mod r, which is less than r: the division waits until it matters.
         doubtful = ((m0 & _LOW) < r0) | ((m1 & _LOW) < r1) | ((m2 & _LOW) < r2) | ((m3 & _LOW) < r3)
         if any_lane(doubtful):
+            doubt = True
             for i in range(lane, lane + np.uint64(LANES)):
-                scratch.again[scratch.step[np.uint64(i)]] = 1
-        store_interleaved(scratch.pairs, lane << _1, (m0 >> _32) | (m1 & _HIGH), (m2 >> _32) | (m3 & _HIGH))
-    for i in range(steps):
-        s = np.uint64(i)
-        if scratch.again[s]:
-            scratch.again[s] = 0
-            _integers_one_by_one(plan, scratch, seed, replicate, step + s, s * plan.blocks * _4)
-    scratch.again[steps:] = 0
+                again[step_of[i]] = 1
+        store_interleaved(pairs, to + (lane << _1), (m0 >> _32) | (m1 & _HIGH), (m2 >> _32) | (m3 & _HIGH))
+    if doubt:
+        for s in range(steps):
+            if again[s]:
+                _integers_one_by_one(plan, seed, replicate, step + s, out, at + s * plan.pitch)
+        again[:] = 0
 
 
 @jit
-def _all_differ(integers, at, b, ring):
-    """True if integers[at : at + b] are all different, 2 <= b <= 64; `ring` uint32[112] is overwritten."""
+def _all_differ(batches, at, b, ring):
+    """True if batches[at : at + b] are all different, 2 <= b <= 64; `ring` uint32[112] is overwritten."""
     sixteen = np.uint64(16)
     width = (b + np.uint64(15)) & ~np.uint64(15)
     half = b >> _1
     for i in range(b):
-        ring[i] = integers[at + i]
+        ring[i] = batches[at + i]
     # The batch goes on periodically, so that every pair is (i, i + shift), shift <= b/2, in whole vectors.
     for i in range(b, width + half):
         ring[i] = ring[i - b]
@@ -177,58 +185,63 @@ def _all_differ(integers, at, b, ring):
 
 
 @jit
-def _floyd_scan(n, b, integers, at, out, to):
-    """Floyd's method, looking through the batch for each integer."""
+def _floyd_scan(n, b, batches, at):
+    """Floyd's method in place, looking through the batch for each integer."""
     for i in range(b):
-        j = integers[at + i]
+        j = batches[at + i]
         for k in range(i):
-            if out[to + k] == j:
-                j = np.uint32(n - b + i)
+            if batches[at + k] == j:
+                batches[at + i] = n - b + i
                 break
-        out[to + i] = j
 
 
 @jit
-def _floyd_bitmap(n, b, integers, at, out, to, bitmap):
-    """Floyd's method, the batch as bits; the bitmap is all zeros before and after."""
+def _floyd_bitmap(n, b, batches, at, bitmap):
+    """Floyd's method in place, the batch as bits; the bitmap is all zeros before and after."""
     for i in range(b):
-        j = np.uint64(integers[at + i])
+        j = np.uint64(batches[at + i])
         if (np.uint64(bitmap[j >> np.uint64(5)]) >> (j & np.uint64(31))) & _1:
             j = n - b + i
+            batches[at + i] = j
         bitmap[j >> np.uint64(5)] |= np.uint32(_1 << (j & np.uint64(31)))
-        out[to + i] = j
     for i in range(b):
-        bitmap[out[to + i] >> np.uint32(5)] = 0
+        bitmap[batches[at + i] >> np.uint32(5)] = 0
 
 
 @jit
-def _shuffle(b, integers, at, out, to, entries):
-    """Partial Fisher-Yates on the identity permutation, which is restored."""
+def _shuffle(b, batches, at, entries):
+    """Partial Fisher-Yates on the identity permutation, in place; the permutation is restored."""
     for i in range(b):
-        k = i + np.uint64(integers[at + i])
-        out[to + i] = entries[k]
+        k = i + np.uint64(batches[at + i])
+        batches[at + i] = entries[k]
         entries[k] = entries[i]
+    # An entry that was written was taken when it was first met, as the identity that it then was.
     for i in range(b):
-        k = np.uint32(i + np.uint64(integers[at + i]))
+        k = batches[at + i]
         entries[k] = k
 
 
 @jit
-def draw(plan, scratch, seed, replicate, step, steps, out, to):
-    """Indices of `steps` <= plan.steps successive batches, one after another, to out[to : to + steps * b] (uint32)."""
-    _integers(plan, scratch, seed, replicate, step, steps)
-    n, b = plan.n, plan.b
-    for s in range(steps):
-        at, here = np.uint64(s) * plan.blocks * _4, to + np.uint64(s) * b
-        if plan.method == SHUFFLE:
-            _shuffle(b, scratch.integers, at, out, here, scratch.pool)
-        elif plan.method == FLOYD and b > _COMPARED:
-            _floyd_bitmap(n, b, scratch.integers, at, out, here, scratch.pool)
-        elif plan.method == FLOYD and b > _1 and not _all_differ(scratch.integers, at, b, scratch.ring):
-            _floyd_scan(n, b, scratch.integers, at, out, here)
-        else:
-            for i in range(b):
-                out[here + np.uint64(i)] = scratch.integers[at + np.uint64(i)]
+def draw(plan, scratch, seed, replicate, step, steps, out, pairs, at):
+    """Batches of `steps` <= plan.steps successive steps, `plan.pitch` apart, at out[at : at + plan.size].
+
+    out: uint32; pairs: the same memory as uint64; at: even. What lies between a batch and the next is meaningless.
+    """
+    method, n, b, pitch, pool = plan.method, plan.n, plan.b, plan.pitch, scratch.pool
+    again = scratch.again
+    _integers(
+        plan, scratch.block, scratch.step, scratch.bound, again, seed, replicate, step, steps, out, pairs, at,
+    )  # fmt: skip
+    if method == SHUFFLE:
+        for here in range(at, at + steps * pitch, pitch):
+            _shuffle(b, out, here, pool)
+    elif method == FLOYD and b > _COMPARED:
+        for here in range(at, at + steps * pitch, pitch):
+            _floyd_bitmap(n, b, out, here, pool)
+    elif method == FLOYD:
+        for here in range(at, at + steps * pitch, pitch):
+            if not _all_differ(out, here, b, scratch.ring):
+                _floyd_scan(n, b, out, here)
 
 
 @jit
@@ -236,12 +249,16 @@ def _draw_task(n, b, design, seed, first_replicate, first_step, out):
     """Batches of some successive replicates: out uint32[R, steps, b]."""
     plan = make_plan(n, b, design)
     scratch = make_scratch(plan)
-    total = np.uint64(out.shape[1])
-    for r in range(out.shape[0]):
-        batches = out[r].reshape(-1)
+    pairs = np.zeros(plan.size >> _1, np.uint64)
+    bulk = pairs.view(np.uint32)
+    total, pitch, b = np.uint64(out.shape[1]), plan.pitch, plan.b
+    for r in range(np.uint64(out.shape[0])):
         for s in range(_0, total, plan.steps):
             steps = min(plan.steps, total - s)
-            draw(plan, scratch, seed, first_replicate + np.uint64(r), first_step + s, steps, batches, s * plan.b)
+            draw(plan, scratch, seed, first_replicate + r, first_step + s, steps, bulk, pairs, _0)
+            for k in range(steps):
+                for i in range(b):
+                    out[r, s + k, i] = bulk[k * pitch + i]
 
 
 @pjit

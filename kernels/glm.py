@@ -120,8 +120,8 @@ def _replicate(delta, r, optimum, pool, width, ridge, family, plan, scratch, eta
     steps = np.uint64(etas.shape[1])
     b = plan.b
     # A ring of two bulks of batches: the next bulk is drawn when the last batch of this one is used.
-    ring_steps = _2 * plan.steps
-    ring = np.zeros(ring_steps * b + _8, np.uint32)
+    pairs = np.zeros(plan.size, np.uint64)
+    ring = pairs.view(np.uint32)
     theta, total = np.zeros(width), np.zeros(width)
     weights, targets = np.zeros(b + _8), np.zeros(8)
     inverse = 1.0 / np.float64(b)
@@ -129,12 +129,13 @@ def _replicate(delta, r, optimum, pool, width, ridge, family, plan, scratch, eta
     for k in range(steps):
         while drawn < steps and drawn <= k + _1:
             bulk = min(plan.steps, steps - drawn)
-            to = drawn % ring_steps * b
-            draw(plan, scratch, seed, replicate, first_step + drawn, bulk, ring, to)
+            to = ((drawn // plan.steps) & _1) * plan.size
+            draw(plan, scratch, seed, replicate, first_step + drawn, bulk, ring, pairs, to)
             drawn += bulk
-        here = k % ring_steps * b
+        here = ((k // plan.steps) & _1) * plan.size + k % plan.steps * plan.pitch
         if k + _1 < steps and b <= np.uint64(256):
-            _fetch(pool, width, ring, (k + _1) % ring_steps * b, b)
+            n = k + _1
+            _fetch(pool, width, ring, ((n // plan.steps) & _1) * plan.size + n % plan.steps * plan.pitch, b)
         for a in range(arms):
             for j in range(d):
                 theta[j] = optimum[j] + delta[a, r, j]

@@ -31,6 +31,7 @@ TYPES = {
     "string_too_short": "must not be empty",
     "string_pattern_mismatch": "must have no line breaks or control characters",
 }
+QUOTED = ("float_type", "int_type", "bool_type", "tuple_type", "list_type", "model_type")
 LIMITS = {
     "greater_than": ("gt", ">"),
     "greater_than_equal": ("ge", ">="),
@@ -105,32 +106,22 @@ def explain(error: Mapping[str, Any], root: type[BaseModel]) -> Issue:
     key = dotted(loc)
     if kind == "extra_forbidden":
         return unknown_key(loc, value, root)
-    field = schema.field_at(loc, root)
-    about = (field.description or schema.about(field.annotation)) if field else None
+    about, allowed = schema.about_place(loc, root), sections.CHOICES.get(key) or schema.words_at(loc, root)
     remedy = f"give {about}" if about else "remove it"
     if kind == "missing":
-        allowed = sections.CHOICES.get(key) or schema.words(field)
-        remedy = f"choose {choices(allowed)}" if allowed else remedy
-        return Issue(key, f"{key} is required, got nothing; {remedy}")
+        return Issue(key, f"{key} is required, got nothing; {f'choose {choices(allowed)}' if allowed else remedy}")
     if kind == "literal_error":
-        allowed = sections.CHOICES.get(key) or schema.words(field) or re.findall(r"'([^']*)'", error["ctx"]["expected"])
         near = nearest(value, allowed) if isinstance(value, str) else None
-        remedy = (
-            f'did you mean "{near}"?'
-            if near
-            else "choose one of these"
-            if len(allowed) > 1
-            else "use this or no such key"
-        )
+        remedy = f'did you mean "{near}"?' if near else "choose one of these" if len(allowed) > 1 else "or leave it out"
         return Issue(key, f"{key} must be {choices(allowed)}, got {show(value)}; {remedy}")
     if kind in LIMITS:
         name, sign = LIMITS[kind]
-        return Issue(key, f"{key} must be {sign} {error['ctx'][name]:.20g}, got {show(value)}; {remedy}")
-    if kind in TYPES:
-        quoted = isinstance(value, str) and kind in ("float_type", "int_type", "bool_type", "tuple_type", "model_type")
-        note = " (a text)" if quoted else ""
-        return Issue(key, f"{key} {TYPES[kind]}, got {show(value)}{note}; {remedy}")
-    return Issue(key, f"{key} is not valid, got {show(value)}; {remedy}")
+        limit = error["ctx"][name]
+        limit = int(limit) if limit == int(limit) else limit
+        return Issue(key, f"{key} must be {sign} {limit}, got {show(value)}; {remedy}")
+    rule = TYPES.get(kind, "is not valid")
+    note = " (a text)" if isinstance(value, str) and kind in QUOTED else ""
+    return Issue(key, f"{key} {rule}, got {show(value)}{note}; {remedy}")
 
 
 def unknown_key(loc: Sequence[str | int], value: Any, root: type[BaseModel]) -> Issue:
@@ -149,7 +140,8 @@ def unknown_key(loc: Sequence[str | int], value: Any, root: type[BaseModel]) -> 
         meant = prefix + near
     else:
         leaves = [name for name in schema.all_keys(root) if name.rpartition(".")[2] == last]
-        meant = leaves[0] if leaves else ""
+        alike = [name for name in leaves if name.count(".") == key.count(".")] or leaves
+        meant = next(iter(get_close_matches(key, alike, 1, 0.0)), "")
     remedy = f"did you mean {meant}?" if meant else f"its keys are {', '.join(siblings)}"
     return Issue(key, f"{key} is not a key{where}, got {show(value)}; {remedy}", meant)
 

@@ -42,9 +42,8 @@ def check(raw: Raw) -> Iterator[Issue]:
 def _quadratic(raw: Raw) -> Iterator[Issue]:
     problem = table(raw, "problem")
     for name in ("hessian", "noise"):
-        yield from _matrix(
-            f"problem.{name}", table(problem, name), sections.Noise if name == "noise" else sections.Matrix
-        )
+        if isinstance(matrix := problem.get(name), Mapping):
+            yield from _matrix(f"problem.{name}", matrix, sections.Noise if name == "noise" else sections.Matrix)
     yield from _dimension(raw)
 
 
@@ -55,7 +54,7 @@ def _matrix(key: str, matrix: Raw, model: type[sections.Matrix]) -> Iterator[Iss
         rule = f"{key} must have one source, got {' and '.join(sources)}; keep one of them"
         yield Issue(key, f"{rule} (setting the whole table replaces it: {key} = {{ {sources[-1]} = ... }})")
         return
-    if not sources and not isotropic and matrix and set(matrix) <= set(model.model_fields):
+    if not sources and not isotropic and set(matrix) <= set(model.model_fields):
         yield Issue(key, f"{key} must have a source, got {show(matrix)}; {NO_SOURCE}")
         return
     source = sources[0] if sources else ""

@@ -84,8 +84,21 @@ def field_at(loc: Place, root: type[BaseModel]) -> FieldInfo | None:
     return model.model_fields.get(str(loc[names[-1]])) if model else None
 
 
-def words(field: FieldInfo | None) -> list[str]:
-    """The words that a field may be, empty if it is no choice of words."""
+def about_place(loc: Place, root: type[BaseModel]) -> str | None:
+    """What to give at a place: the description of its field, or that of the items of a list or a table of tables."""
+    field = field_at(loc, root)
+    if field is None:
+        above = root.model_fields.get(str(loc[0])) if len(loc) > 1 else None
+        return (about(above.annotation) or above.description) if above else None
+    if isinstance(loc[-1], int):
+        items = [get_args(inner)[0] for inner in _inside(field.annotation) if get_origin(inner) is tuple]
+        return (about(items[0]) if items else None) or "a finite number"
+    return field.description or about(field.annotation)
+
+
+def words_at(loc: Place, root: type[BaseModel]) -> list[str]:
+    """The words that the value at a place may be, empty if it is no choice of words."""
+    field = field_at(loc, root)
     found = _inside(field.annotation) if field is not None else []
     return [str(value) for option in found if get_origin(option) is Literal for value in get_args(option)]
 

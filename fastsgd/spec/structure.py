@@ -20,7 +20,9 @@ def structure(raw: Mapping[str, Any]) -> list[Issue]:
     try:
         Spec.model_validate(raw)
     except ValidationError as error:
-        issues = [messages.explain(one, Spec) for one in error.errors(include_url=False)]
+        # pydantic calls a list too short as well when it has bad items only.
+        errors = [e for e in error.errors(include_url=False) if not (e["type"] == "too_short" and e["input"])]
+        issues = [messages.explain(one, Spec) for one in errors]
     return messages.tidy([*issues, *rules.check(raw)], ORDER)
 
 

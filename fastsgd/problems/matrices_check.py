@@ -65,7 +65,7 @@ def check_matrix(matrix: np.ndarray, dimension: int | None, definite: bool) -> l
     # Halves cannot overflow where the entries themselves do not.
     gap = np.abs(matrix / 2 - matrix.T / 2)
     i, j = np.unravel_index(int(gap.argmax()), gap.shape)
-    if 2 * gap[i, j] > TOLERANCE * scale:
+    if gap[i, j] > 0.5 * TOLERANCE * scale:
         pair = f"{float(matrix[i, j])!r} at row {i + 1}, column {j + 1} and {float(matrix[j, i])!r} across the diagonal"
         return [*found, f"must be symmetric to 1e-12 of its largest entry, got {pair}; save (M + M.T) / 2"]
     return found + _eigenvalues(matrix / scale if scale else matrix, scale, definite)

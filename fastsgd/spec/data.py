@@ -140,44 +140,38 @@ def _numbers(cells: list[str], names: list[str], line: int, problems: list[str])
 
 
 def _read_npz(path: Path, target: str) -> DataTable:
-    import zipfile
-
     import numpy as np
+
+    from fastsgd.spec.files import reason_of
 
     remedy = "save named arrays of numbers with numpy.savez"
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not hasattr(archive, "files"):
-                raise InputError(f"{path} is a single array; {remedy}")
+        with path.open("rb") as stream:
+            archive = np.load(stream, allow_pickle=False)
+            if isinstance(archive, np.ndarray):
+                raise ValueError("a single array without a name")
             arrays = {name: archive[name] for name in archive.files}
-    except (
-        ValueError,
-        EOFError,
-        OSError,
-        MemoryError,
-        zipfile.BadZipFile,
-        KeyError,
-        AttributeError,
-        TypeError,
-    ) as error:
-        reason = (" ".join(str(error).split()) or type(error).__name__)[:200]
-        raise InputError(f"{path} is not a whole NPZ file ({reason}); {remedy}") from None
+    except Exception as error:  # zipfile and NumPy raise anything for a damaged file
+        raise InputError(f"{path} is not a whole NPZ file ({reason_of(error)}); {remedy}") from None
     return _assemble(path, target, arrays)
 
 
 def _read_hdf5(path: Path, target: str) -> DataTable:
     import h5py
 
+    from fastsgd.spec.files import reason_of
+
     parent, _, leaf = target.strip("/").rpartition("/")
+    arrays = None
     try:
         with h5py.File(path, "r") as file:
-            group = file[parent] if parent in file or not parent else None
-            if not isinstance(group, h5py.Group):
-                raise InputError(f'{path} has no group "{parent}" for the target; name an array of the file')
-            arrays = {name: item[()] for name, item in group.items() if _is_data(item)}
-    except (OSError, KeyError, RuntimeError, ValueError, MemoryError) as error:
-        reason = (" ".join(str(error).split()) or type(error).__name__)[:200]
-        raise InputError(f"{path} is not a whole HDF5 file ({reason}); give an HDF5 file with arrays") from None
+            group = file.get(parent) if parent else file
+            if isinstance(group, h5py.Group):
+                arrays = {name: item[()] for name, item in group.items() if _is_data(item)}
+    except Exception as error:  # the HDF5 library raises anything for a damaged file
+        raise InputError(f"{path} is not a whole HDF5 file ({reason_of(error)}); give one with arrays") from None
+    if arrays is None:
+        raise InputError(f'{path} has no group "{parent}" for the target; name an array of the file')
     return _assemble(path, leaf, arrays)
 
 

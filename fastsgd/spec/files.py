@@ -49,6 +49,11 @@ def _nearby(path: Path) -> str:
     return f"did you mean {near[0]}?" if near else "names are relative to the folder of the spec"
 
 
+def reason_of(error: Exception) -> str:
+    """The message of an exception on one line, cut to 200 characters."""
+    return (" ".join(str(error).split()) or type(error).__name__)[:200]
+
+
 def read_matrix(path: Path) -> "np.ndarray":
     """One array of numbers of an NPY file as read-only float64.
 
@@ -60,15 +65,14 @@ def read_matrix(path: Path) -> "np.ndarray":
     if reason := why_unreadable(path):
         raise InputError(f"{path} {reason}")
     remedy = "save one array of numbers with numpy.save"
-    try:
-        with path.open("rb") as stream:
-            if stream.read(6) != b"\x93NUMPY":
-                raise InputError(f"{path} is not an NPY file; {remedy}")
-            stream.seek(0)
+    with path.open("rb") as stream:
+        if stream.read(6) != b"\x93NUMPY":
+            raise InputError(f"{path} is not an NPY file; {remedy}")
+        stream.seek(0)
+        try:
             array = np.load(stream, allow_pickle=False)
-    except (ValueError, EOFError, OSError, MemoryError, SyntaxError, OverflowError, TypeError) as error:
-        reason = (" ".join(str(error).split()) or type(error).__name__)[:200]
-        raise InputError(f"{path} is not a whole NPY file of numbers ({reason}); {remedy}") from None
+        except Exception as error:  # NumPy parses the header as Python: a damaged one raises anything
+            raise InputError(f"{path} is not a whole NPY file of numbers ({reason_of(error)}); {remedy}") from None
     if array.dtype.kind not in "iuf" or array.dtype.names:
         raise InputError(f"{path} must hold real numbers, got dtype {array.dtype}; {remedy}")
     return frozen(array)

@@ -11,11 +11,12 @@ from fastsgd.analysis.combined import scale_factors
 from fastsgd.analysis.observed import Observed
 from fastsgd.analysis.prediction import Prediction
 from fastsgd.analysis.rows import Row
-from fastsgd.analysis.zscores import z_sample_mean
+from fastsgd.analysis.zscores import z_exact, z_sample_mean
 
 Array = NDArray[np.float64]
 
 EXTRAPOLATED = "risk (step size -> 0)"
+ROUNDING = 1e-9
 FEWEST_REPLICATES = 30  # a skewness-corrected sample standard error is trusted from here on
 
 
@@ -34,8 +35,11 @@ def ratio_rows(predictions: Sequence[Prediction], observed: Sequence[Observed]) 
                 continue
             rho = float(first.risk[s] / other.risk[s])
             below = float(np.mean(bottom.risk[:, s]))
-            error, z = z_sample_mean((top.risk[:, s] - rho * bottom.risk[:, s]) / below, 0.0)
+            differences = (top.risk[:, s] - rho * bottom.risk[:, s]) / below
             value, n = float(np.mean(top.risk[:, s])) / below, top.replicates
+            error, z = z_sample_mean(differences, 0.0)
+            if np.max(np.abs(differences)) <= ROUNDING * rho:
+                z = z_exact(value, rho)  # arms that differ by a factor only, as by their batch
             names = f"{first.model.arm}/{other.model.arm}"
             enough = n >= FEWEST_REPLICATES
             yield Row(names, f"risk ratio {names}", int(step), value, error, rho, z, n, error, enough)

@@ -59,7 +59,7 @@ def z_pearson3(delta: float, skewness: float) -> float:
 
 
 def z_student(t: float, degrees: float) -> float:
-    """z of a Student t value (Wallace's approximation: relative error below 0.2 % for degrees >= 4)."""
+    """z of a Student t value (Wallace's approximation: relative error below 0.4 % for degrees >= 9)."""
     z = math.sqrt(degrees * math.log1p(t * t / degrees)) * (8 * degrees + 1) / (8 * degrees + 3)
     return clip(math.copysign(z, t))
 

@@ -5,6 +5,8 @@ from typing import Any
 
 import click
 
+from fastsgd import __version__
+
 COMMANDS = {
     "run": "Simulate a spec and store the run.",
     "predict": "Predict from a spec or a run: theory only.",
@@ -49,7 +51,7 @@ class LazyGroup(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 fine; 1 failed; 2 bad usage or input; 3 a theory check failed; 75 stopped early, resumable.",
 )
-@click.version_option(package_name="fastsgd", prog_name="fastsgd")
+@click.version_option(__version__, prog_name="fastsgd")
 def app() -> None:
     """Does SGD behave as its sampling design predicts?
 

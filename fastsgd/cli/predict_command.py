@@ -25,7 +25,7 @@ def command(source: Path, overrides: tuple[str, ...], assume: tuple[str, ...], a
       fastsgd predict runs/plateau.toml --set step.size=0.005 --json
       fastsgd predict runs/plateau.h5 --assume sampling.batch=9
     """
-    from fastsgd.analysis.predict import predict, prediction_text
+    from fastsgd.analysis.predictions import predict, prediction_text
 
     prediction = predict(source, [*overrides, *assume])
     for line in prediction["notes"]:

@@ -28,7 +28,7 @@ def command(runs: tuple[Path, ...], assume: tuple[str, ...], as_json: bool, as_c
       fastsgd ratio runs/plateau.h5 --assume problem.noise.kind=isotropic --json
       fastsgd ratio runs/*.h5 --csv > ratios.csv
     """
-    from fastsgd.analysis.ratio import ratio_of_runs
+    from fastsgd.analysis.ratios import ratio_of_runs
     from fastsgd.analysis.report import joint_csv, joint_dict, joint_text
 
     if as_json and as_csv:

@@ -43,7 +43,7 @@ def figure(runs: Any, *, kind: str = "risk", assume: Sequence[str] = ()) -> Any:
     if kind not in KINDS:
         raise InputError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
     many = list(runs) if isinstance(runs, (list, tuple)) else [runs]
-    from fastsgd.analysis.ratio import evaluate
+    from fastsgd.analysis.ratios import evaluate
     from fastsgd.figures.style import styled
 
     evaluations = [evaluate(run, assume) for run in many]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastsgd.analysis.ratio import Evaluation
+from fastsgd.analysis.ratios import Evaluation
 from fastsgd.errors import InputError
 from fastsgd.figures import labels
 from fastsgd.figures.style import look, panels

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from fastsgd.analysis.ratio import Evaluation
+from fastsgd.analysis.ratios import Evaluation
 
 METRICS = {"hessian": "F = H", "noise": "F = G", "identity": "F = I", "fisher": "F = Fisher"}
 

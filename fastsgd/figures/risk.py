@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastsgd.analysis.prediction import Prediction
-from fastsgd.analysis.ratio import Evaluation
+from fastsgd.analysis.ratios import Evaluation
 from fastsgd.figures import labels
 from fastsgd.figures.style import Look, look, panels
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastsgd.analysis.arms import EXTRAPOLATED
-from fastsgd.analysis.ratio import Evaluation
+from fastsgd.analysis.ratios import Evaluation
 from fastsgd.analysis.rows import Row
 from fastsgd.errors import InputError
 from fastsgd.figures import labels

@@ -243,6 +243,8 @@ def test_too_little_space_refuses_before_anything_is_made(tmp_path, monkeypatch)
     monkeypatch.setattr(creation.shutil, "disk_usage", lambda folder: usage)
     with pytest.raises(InputError, match=r"needs [\d.]+ MB, 3 MB are free in .*; take fewer") as caught:
         standin.create(tmp_path / "run.h5", 100_000)
+    with pytest.raises(InputError, match=r"needs [\d.]+ TB"):
+        standin.create(tmp_path / "run.h5", 2**40)
     assert caught.value.exit_code == 2 and not list(tmp_path.iterdir())
 
 

@@ -59,6 +59,7 @@ def later(new: store.Progress, old: store.Progress) -> bool:
     return (new.complete, new.replicates_done, new.recorded) >= (old.complete, old.replicates_done, old.recorded)
 
 
+@pytest.mark.slow
 def test_kill_at_random_times(tmp_path, straight):
     path = tmp_path / "run.h5"
     rng = random.Random(5)
@@ -135,6 +136,7 @@ def work(path: Path) -> None:
         standin.advance(writer, commits_inside=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("forever", [False, True])
 def test_every_failing_call_is_one_line_and_loses_no_commit(tmp_path, faults, forever):
     straight = tmp_path / "straight.h5"

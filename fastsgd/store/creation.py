@@ -16,12 +16,9 @@ from fastsgd.store.format import ATTRIBUTE_LIMIT, FORMAT, FORMAT_VERSION, LAYOUT
 from fastsgd.store.layout import MUTABLE, Extra, Sizes, Variable
 from fastsgd.store.lock import WriterLock
 from fastsgd.store.memory import SparseFile
-from fastsgd.store.raw import Extent, RawFile, sync_folder
+from fastsgd.store.raw import CHUNK, Extent, RawFile, sync_folder
 from fastsgd.store.record import Record
 from fastsgd.store.writer import RunWriter, open_locked
-
-# Headers, dimension lists and alignment of a structure, generously.
-OVERHEAD = 4 << 20
 
 
 def create(
@@ -85,7 +82,10 @@ def create(
         extra_state or {}, extra_replicate or {}, extra_result or {},
     )  # fmt: skip
     attrs, documents = _texts(spec, provenance, stream_version, sizes, parts)
-    _check_place(path, parts)
+    _check_place(path)
+    _check_space(path, sum(v.nbytes for v in parts))
+    memory, extents = skeleton.build(parts, attrs, documents)
+    _check_space(path, memory.size)
     lock = WriterLock(path)
     try:
         _clean(path)
@@ -93,7 +93,6 @@ def create(
             raise RunError(f"{path} exists already; give another file, or force to replace it")
         temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
         try:
-            memory, extents = skeleton.build(parts, attrs, documents)
             _write(RawFile(temporary, "new", shown=path), memory, extents, parts, note)
             _put_in_place(temporary, path)
         except BaseException:
@@ -125,12 +124,14 @@ def _texts(
     return attrs, documents
 
 
-def _check_place(path: Path, parts: Sequence[Variable]) -> None:
+def _check_place(path: Path) -> None:
     if not path.parent.is_dir():
         raise InputError(f"folder {path.parent} does not exist; make it first")
     if path.is_dir():
         raise InputError(f"{path} is a folder; give a file name")
-    need = sum(v.nbytes for v in parts) + OVERHEAD
+
+
+def _check_space(path: Path, need: int) -> None:
     free = shutil.disk_usage(path.parent).free
     if need > free:
         raise InputError(
@@ -162,7 +163,9 @@ def _write(
         for page, content in sorted(memory.pages.items()):
             file.write_bytes(page * PAGE, content[: memory.size - page * PAGE])
         for v in parts:
-            if v.dtype != "str" and v.data is not None:
+            if isinstance(v.data, range):
+                _write_range(file, extents[v.name], v.data)
+            elif v.dtype != "str" and v.data is not None:
                 file.write(extents[v.name], np.asarray(v.data))
             elif v.dtype != "str":
                 file.fill(extents[v.name], v.fill)
@@ -174,6 +177,13 @@ def _write(
         file.sync()
     finally:
         file.close()
+
+
+def _write_range(file: RawFile, place: Extent, values: range) -> None:
+    step = CHUNK // place.dtype.itemsize
+    for i in range(0, len(values), step):
+        part = values[i : i + step]
+        file.write(place.rows(i, i + len(part)), np.arange(part.start, part.stop, dtype=place.dtype))
 
 
 def _put_in_place(temporary: Path, path: Path) -> None:

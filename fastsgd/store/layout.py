@@ -19,7 +19,7 @@ MUTABLE = ("replicate", "result", "slot", "node", "checksum", "record")
 
 @dataclass(frozen=True)
 class Variable:
-    """One dataset. `dims` names its axes; a `scale` gives its own dimension its values."""
+    """One dataset. `dims` names its axes; a `scale` gives its own dimension its values; data may be a range."""
 
     name: str
     shape: tuple[int, ...]
@@ -115,12 +115,12 @@ def _scales(sizes: Sizes, steps: NDArray[np.int64]) -> list[Variable]:
         _scale("step", steps, "<i8", "recorded step", units="1"),
         _scale("coordinate", d, "str", "coordinate of the parameter"),
         _scale("coordinate_2", d, "str", "coordinate of the parameter, second axis of matrices"),
-        _scale("replicate", np.arange(first, first + sizes.replicates), "<i8", "replicate", units="1"),
+        _scale("replicate", range(first, first + sizes.replicates), "<i8", "replicate", units="1"),
     ]
     if sizes.with_arms:
         found.append(_scale("arm", sizes.arms, "str", "arm of the experiment"))
     if sizes.trajectories:
-        kept = np.arange(first, first + sizes.trajectories)
+        kept = range(first, first + sizes.trajectories)
         found.append(_scale("trajectory_replicate", kept, "<i8", "replicate with kept iterates", units="1"))
     return found
 

@@ -6,7 +6,6 @@ every fused operation in a kernel is an explicit `fma`, which is what makes the 
 
 import hashlib
 import os
-import sys
 import tempfile
 from pathlib import Path
 
@@ -19,10 +18,6 @@ def _cores() -> int:
 
 
 CORES = _cores()
-# Numba fixes the largest thread count at import; leave room for a user who asks for more than there are cores. Once it
-# is imported the variable must not change: Numba reads it again at each compilation and refuses a new value.
-if "numba" not in sys.modules:
-    os.environ.setdefault("NUMBA_NUM_THREADS", str(max(CORES, 16)))
 
 import llvmlite.binding as llvm  # noqa: E402
 import numba  # noqa: E402

@@ -6,7 +6,7 @@ import sys
 # Changes whenever any random number or any result of a kernel changes in any bit.
 STREAM_VERSION = 1
 
-# Numba fixes the largest thread count when it is imported; leave room for a user who asks for more than there are cores.
+# Numba fixes the largest thread count when it is imported; leave room for a user who asks for more than the cores.
 # Afterwards the variable must not change: Numba reads it again at each compilation and refuses a new value.
 if "numba" not in sys.modules:
     os.environ.setdefault("NUMBA_NUM_THREADS", str(max(os.cpu_count() or 1, 16)))

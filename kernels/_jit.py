@@ -9,6 +9,10 @@ import os
 import tempfile
 from pathlib import Path
 
+import llvmlite.binding as llvm
+import numba
+from numba.core import config
+
 
 def _cores() -> int:
     """Cores this process may use: affinity and the scheduler's allotment, not the machine's count."""
@@ -18,10 +22,6 @@ def _cores() -> int:
 
 
 CORES = _cores()
-
-import llvmlite.binding as llvm  # noqa: E402
-import numba  # noqa: E402
-from numba.core import config  # noqa: E402
 
 
 def _cache_folder() -> str:

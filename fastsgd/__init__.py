@@ -15,7 +15,9 @@ __version__ = "0.1.0"
 # In a checkout the kernels stand beside this folder, not in it; `python -m fastsgd` there finds this folder first, even
 # where a wheel is installed.
 _here = os.path.dirname(os.path.abspath(__file__))
-if not os.path.isdir(os.path.join(_here, "kernels")) and os.path.isfile(os.path.join(_here, "..", "kernels", "_jit.py")):
+if not os.path.isdir(os.path.join(_here, "kernels")) and os.path.isfile(
+    os.path.join(_here, "..", "kernels", "_jit.py")
+):
     __path__.append(os.path.dirname(_here))
 
 _HOME = {

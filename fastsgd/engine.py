@@ -65,7 +65,9 @@ def run(
     say = note or (lambda text: None)
     checked = spec if isinstance(spec, Spec) and not overrides else load_spec(spec, overrides)  # type: ignore[arg-type]
     if checked.sweep:
-        raise InputError("the spec has a [sweep], one run cannot hold its cells; take it out, or give its keys with --set")
+        raise InputError(
+            "the spec has a [sweep], one run cannot hold its cells; take it out, or give its keys with --set"
+        )
     target = Path(path) if path is not None else default_path(spec, checked)
     existing = None
     if target.exists() and not force:
@@ -97,7 +99,8 @@ def default_path(source: object, spec: Spec) -> Path:
 
 def existing_seed(spec: Spec, existing: store.Run) -> Spec:
     """A spec without a seed goes on with the seed that was drawn for the stored run."""
-    return spec if spec.seed is not None else spec.with_seed(existing.spec.seed)
+    stored = existing.spec.seed
+    return spec if spec.seed is not None or stored is None else spec.with_seed(stored)
 
 
 def compare(spec: Spec, existing: store.Run) -> None:

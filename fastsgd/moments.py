@@ -96,10 +96,11 @@ def reduce_blocks(
         if len(count) % 2 == 1:
             odd.append((count[-1:], mean[-1:], m2[-1:]))
         pairs = len(count) // 2
-        left = [np.ascontiguousarray(a[0 : 2 * pairs : 2]) for a in (count, mean, m2)]
         right = [np.ascontiguousarray(a[1 : 2 * pairs : 2]) for a in (count, mean, m2)]
-        count, mean, m2 = left
-        join_moments(*left, *right, count, mean, m2)
+        count = np.ascontiguousarray(count[0 : 2 * pairs : 2])
+        mean = np.ascontiguousarray(mean[0 : 2 * pairs : 2])
+        m2 = np.ascontiguousarray(m2[0 : 2 * pairs : 2])
+        join_moments(count, mean, m2, *right, count, mean, m2)
     return odd[::-1]
 
 

@@ -13,14 +13,14 @@ kernel_lock = threading.Lock()
 
 def use_threads(count: int | None) -> int:
     """Set the number of threads of all later kernel calls of this Python thread (None: all cores); returns it."""
-    from fastsgd.kernels._jit import CORES
-
     import numba
+
+    from fastsgd.kernels._jit import CORES
 
     if count is not None and count < 1:
         raise InputError(f"threads must be >= 1, got {count}; leave the option out to use all {CORES} cores")
     wanted = count or int(os.environ.get("FASTSGD_THREADS", "0")) or CORES
-    wanted = min(wanted, numba.config.NUMBA_NUM_THREADS)
+    wanted = min(wanted, numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
     numba.set_num_threads(wanted)
     return wanted
 

@@ -85,9 +85,7 @@ class Wave:
             rows = slice(int(block) * BLOCK, min(int(block + 1) * BLOCK, self.count))
             self._locate(np.ascontiguousarray(before[:, rows]), rows, bad[:, rows], self.step, taken)
 
-    def _locate(
-        self, before: NDArray[np.float64], rows: slice, bad: NDArray[np.bool_], step: int, taken: int
-    ) -> None:
+    def _locate(self, before: NDArray[np.float64], rows: slice, bad: NDArray[np.bool_], step: int, taken: int) -> None:
         """Halve the segment until the step is found; every number is a function of its address, so runs repeat."""
         if not bad.any():
             return
@@ -132,7 +130,7 @@ class Wave:
 
 def not_finite(delta: NDArray[np.float64]) -> NDArray[np.bool_]:
     """bool[A, R]: replicates with a coordinate that is not finite."""
-    return ~np.isfinite(delta).all(axis=2)
+    return np.logical_not(np.isfinite(delta).all(axis=2, keepdims=True))[..., 0]
 
 
 def _places(first: int, count: int) -> list[tuple[int, int]]:

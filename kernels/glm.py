@@ -36,9 +36,11 @@ def pack_pool(features: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Pool for the kernels: float64[n, row_width(d)] aligned to 64 bytes, from float64[n, d] and float64[n]."""
     n, d = features.shape
     width = row_width(d)
-    memory = np.zeros(n * width + 8)
+    # Not np.zeros: NumPy asks for large pages for arrays that it does not take from calloc.
+    memory = np.empty(n * width + 8)
     offset = (-memory.ctypes.data // 8) % 8
     rows = memory[offset : offset + n * width].reshape(n, width)
+    rows[:] = 0.0
     rows[:, :d] = features
     rows[:, -1] = targets
     return rows

@@ -66,4 +66,3 @@ def normals(seed, purpose, first_replicate, step, count, out):
     replicate = lane_numbers(LANES) + first_replicate
     fill_normals(count, purpose, replicate, step, seed & _LOW, seed >> _32, out)
     return 0
-

@@ -87,7 +87,7 @@ def _step(dimension, coefficients, starts, minus_lam, eta, z, delta, offset):
     top = np.uint64(0)
     panel = np.uint64(0)
     while top + _TALL <= dimension:
-        if _TALL == np.uint64(8):
+        if np.uint64(8) == _TALL:
             at = _rows_8(top, starts[panel], at, coefficients, minus_lam, eta, z, delta, offset)
         else:
             at = _rows_4(top, starts[panel], at, coefficients, minus_lam, eta, z, delta, offset)
@@ -146,7 +146,9 @@ def advance_quadratic(minus_lam, coefficients, starts, eta, seed, purpose, first
     """
     blocks = (delta.shape[1] + LANES - 1) // LANES
     for block in prange(blocks):
-        _advance_block(minus_lam, coefficients, starts, eta, seed, purpose, first_replicate, first_step, np.int64(block), delta)
+        _advance_block(
+            minus_lam, coefficients, starts, eta, seed, purpose, first_replicate, first_step, np.int64(block), delta
+        )
     return 0
 
 

@@ -26,4 +26,3 @@ def basis_uniforms(seed, out):
         w0, w1, _, _ = philox4x32(np.uint64(0), step, row, high, seed & _LOW, seed >> _32)
         out[i] = unit(w0, w1)
     return 0
-

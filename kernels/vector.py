@@ -68,7 +68,9 @@ def _as_vector(context, builder, value, given, wanted):
 def _call(builder, name, result, args):
     """Call an LLVM intrinsic that exists for every lane count."""
     lanes = f"v{result.count}f64"
-    function = builder.module.declare_intrinsic(f"llvm.{name}.{lanes}", (), ir.FunctionType(result, [result] * len(args)))
+    function = builder.module.declare_intrinsic(
+        f"llvm.{name}.{lanes}", (), ir.FunctionType(result, [result] * len(args))
+    )
     return builder.call(function, args)
 
 
@@ -85,7 +87,14 @@ _ARITHMETIC = {
     operator.lshift: {"u": "shl"},
     operator.rshift: {"u": "lshr"},
 }
-_COMPARISON = {operator.lt: "<", operator.le: "<=", operator.gt: ">", operator.ge: ">=", operator.eq: "==", operator.ne: "!="}
+_COMPARISON = {
+    operator.lt: "<",
+    operator.le: "<=",
+    operator.gt: ">",
+    operator.ge: ">=",
+    operator.eq: "==",
+    operator.ne: "!=",
+}
 
 
 def _operand(args):
@@ -403,7 +412,12 @@ def panel_axpy(typingctx, a, x, y):
         factor = _splat(builder, args[0], x.lanes)
         rows = args[2]
         for row in range(x.rows):
-            total = _call(builder, "fma", factor.type, [factor, builder.extract_value(args[1], row), builder.extract_value(rows, row)])
+            total = _call(
+                builder,
+                "fma",
+                factor.type,
+                [factor, builder.extract_value(args[1], row), builder.extract_value(rows, row)],
+            )
             rows = builder.insert_value(rows, total, row)
         return rows
 

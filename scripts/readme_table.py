@@ -41,7 +41,10 @@ def breast_cancer() -> list[str]:
         "| step size | quantity | ratio | standard error | z |",
         "|---:|---|---:|---:|---:|",
     ]
-    sizes = {name: arm.step.size for name, arm in fastsgd.open_run(ROOT / "runs" / "breast-cancer.h5").spec.arm_specs().items()}
+    sizes = {
+        name: arm.step.size
+        for name, arm in fastsgd.open_run(ROOT / "runs" / "breast-cancer.h5").spec.arm_specs().items()
+    }
     for row in report.rows:
         if row.quantity.startswith(("risk (all", "covariance (all", "risk (step", "covariance (step")):
             size = f"{sizes[row.arm]:g}" if row.arm in sizes else "-> 0"

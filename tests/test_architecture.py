@@ -32,6 +32,7 @@ ALLOWED = {
     "kernels": set(),
 }
 OUTSIDE = {"kernels": {"numpy", "numba", "llvmlite"}, "theory": {"numpy", "scipy"}}
+NOT_EDITABLE = "import sys; sys.meta_path[:] = [f for f in sys.meta_path if '__editable__' not in str(f) + f.__module__]"
 STANDARD = set(sys.stdlib_module_names)
 
 
@@ -89,7 +90,9 @@ def test_kernels_take_their_compile_options_from_one_place(path):
 
 
 def run(code, *flags):
-    return subprocess.run([sys.executable, *flags, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    return subprocess.run(
+        [sys.executable, *flags, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    ).stdout
 
 
 def test_importing_the_package_imports_nothing_heavy():
@@ -105,13 +108,15 @@ def test_help_needs_click_alone():
 
 def test_analysis_of_a_stored_run_needs_no_numba():
     """What only reads must work where nothing was ever simulated."""
-    loaded = run("import sys, fastsgd.analysis, fastsgd.store, fastsgd.figures, fastsgd.theory; print(*sys.modules)").split()
+    loaded = run(
+        "import sys, fastsgd.analysis, fastsgd.store, fastsgd.figures, fastsgd.theory; print(*sys.modules)"
+    ).split()
     assert "numba" not in loaded
 
 
 def test_a_checkout_finds_its_kernels_without_being_installed():
     code = (
-        "import sys; sys.meta_path[:] = [f for f in sys.meta_path if 'editable' not in getattr(f, '__module__', '') + str(f)];"
+        f"{NOT_EDITABLE};"
         "sys.path.insert(0, '.'); import fastsgd.kernels as k; print(k.__file__)"
     )
     assert Path(run(code).strip()) == KERNELS / "__init__.py"
@@ -130,15 +135,20 @@ def test_the_wheel_holds_the_kernels(tmp_path):
     (wheel,) = tmp_path.glob("fastsgd-*.whl")
     target = tmp_path / "site"
     subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(target), str(wheel)], check=True
+        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(target), str(wheel)],
+        check=True,
     )
     code = (
-        "import sys; sys.meta_path[:] = [f for f in sys.meta_path if 'editable' not in getattr(f, '__module__', '') + str(f)];"
+        f"{NOT_EDITABLE};"
         f"sys.path.insert(0, {str(target)!r}); import fastsgd.kernels.quadratic as q; print(q.__file__)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert Path(done.stdout.strip()) == target / "fastsgd" / "kernels" / "quadratic.py"
     listed = subprocess.run(
-        [sys.executable, "-m", "fastsgd", "--help"], capture_output=True, text=True, cwd=ROOT, env={"PYTHONPATH": str(target)}
+        [sys.executable, "-m", "fastsgd", "--help"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={"PYTHONPATH": str(target)},
     )
     assert "Usage" in listed.stdout, listed.stderr

@@ -1,20 +1,20 @@
 """The engine end to end: numbers against the slow reference, and everything that they must not depend on."""
 
-import os
 import signal
 import subprocess
 import sys
 import time
 
-import fastsgd
 import h5py
 import numpy as np
 import pytest
+from reference_quadratic import advance as slow
+
+import fastsgd
 from fastsgd import plan as plan_module
 from fastsgd.errors import InputError, StoppedEarly
 from fastsgd.plan import make_plan
 from fastsgd.spec import load_spec
-from reference_quadratic import advance as slow
 
 
 def tables(**changes):
@@ -46,7 +46,9 @@ def datasets(path):
     """Every dataset of a run file as bytes, commit bookkeeping included."""
     found = {}
     with h5py.File(path, "r") as file:
-        file.visititems(lambda name, item: found.__setitem__(name, item[...].tobytes()) if isinstance(item, h5py.Dataset) else None)
+        file.visititems(
+            lambda name, item: found.__setitem__(name, item[...].tobytes()) if isinstance(item, h5py.Dataset) else None
+        )
     return found
 
 
@@ -56,7 +58,9 @@ def results(path):
 
 def test_iterates_equal_the_slow_recursion(tmp_path):
     """Dense H: the reference runs in the eigenbasis, and is rotated back."""
-    spec = load_spec(tables(problem__hessian__basis="random", record__trajectories=3, start={"value": [1.0, -2.0, 0.5]}))
+    spec = load_spec(
+        tables(problem__hessian__basis="random", record__trajectories=3, start={"value": [1.0, -2.0, 0.5]})
+    )
     run = fastsgd.run(spec, tmp_path / "a.h5")
     plan = make_plan(spec)
     arm = plan.arms[0]
@@ -89,7 +93,9 @@ def test_moments_are_those_of_the_recorded_iterates(tmp_path):
 
 @pytest.mark.parametrize("start", [{}, {"kind": "gaussian", "scale": 2.0}, {"kind": "stationary"}])
 def test_waves_threads_segments_and_interruptions_leave_every_byte(tmp_path, start, monkeypatch):
-    spec = tables(replicates=700, start=start, record__trajectories=5, arms={"a": {}, "b": {"problem.noise.kind": "isotropic"}})
+    spec = tables(
+        replicates=700, start=start, record__trajectories=5, arms={"a": {}, "b": {"problem.noise.kind": "isotropic"}}
+    )
     fastsgd.run(spec, tmp_path / "whole.h5", threads=1)
     fastsgd.run(spec, tmp_path / "two.h5", threads=2)
     assert results(tmp_path / "whole.h5") == results(tmp_path / "two.h5")
@@ -264,4 +270,4 @@ def test_default_path_stands_beside_the_spec(tmp_path):
     spec.write_text(LONG.replace("HORIZON", "200"))
     run = fastsgd.run(spec)
     assert run.path == tmp_path / "here.h5"
-    assert os.path.exists(run.path)
+    assert run.path.exists()

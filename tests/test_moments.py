@@ -4,6 +4,7 @@ import numba
 import numpy as np
 import pytest
 from fastsgd.kernels.moments import BLOCK, record_moments
+
 from fastsgd.moments import PARTIAL, Node, join, places, push, reduce_blocks, total, unpack
 
 
@@ -106,7 +107,7 @@ def test_shards_pushed_one_after_another_give_the_tree_of_the_whole():
 
 
 def test_digits_survive_a_large_mean():
-    """Mean 10, standard deviation 1e-6: naive sums of squares keep two or three digits of the variance, the tree ten."""
+    """Mean 10, standard deviation 1e-6: naive sums keep two or three digits of the variance, the tree ten."""
     noise = np.random.default_rng(5).standard_normal((6400, 1)) * 1e-6
     x = 10.0 + noise
     exact = np.var(x - 10.0, ddof=1)  # x - 10 is exact

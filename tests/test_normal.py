@@ -43,7 +43,10 @@ def draw(seed, replicate, step, count):
 
 
 def ulps(got, exact):
-    return max(abs(mpmath.mpf(float(g)) - e) / mpmath.mpf(float(np.spacing(abs(float(e))))) for g, e in zip(got, exact, strict=True))
+    return max(
+        abs(mpmath.mpf(float(g)) - e) / mpmath.mpf(float(np.spacing(abs(float(e)))))
+        for g, e in zip(got, exact, strict=True)
+    )
 
 
 @pytest.mark.parametrize(("seed", "replicate", "step"), [(0, 0, 0), (20261123, 5, 7), (2**64 - 1, 2**39, 2**47 + 3)])
@@ -73,7 +76,9 @@ def test_log_is_accurate_everywhere_it_is_used():
 
 
 def test_sine_and_cosine_are_accurate():
-    x = np.concatenate([np.random.default_rng(2).uniform(-0.5, 0.5, 792), [-0.5, 0.5, 0.0, 1e-8, -1e-8, 0.25, -0.25, 0.4999]])
+    x = np.concatenate(
+        [np.random.default_rng(2).uniform(-0.5, 0.5, 792), [-0.5, 0.5, 0.0, 1e-8, -1e-8, 0.25, -0.25, 0.4999]]
+    )
     sine, cosine = np.empty_like(x), np.empty_like(x)
     _sincos(x, sine, cosine)
     with mpmath.workdps(40):

@@ -17,11 +17,19 @@ from fastsgd.problems.matrices import resolve
 
 if TYPE_CHECKING:
     from fastsgd.spec import Spec
+    from fastsgd.spec.sections import Quadratic
+
+
+def _section(spec: Spec) -> Quadratic:
+    from fastsgd.spec.sections import Quadratic
+
+    assert isinstance(spec.problem, Quadratic)
+    return spec.problem
 
 
 def dimension(spec: Spec) -> int:
     """d, from `dimension` or else from the first matrix that states it."""
-    problem = spec.problem
+    problem = _section(spec)
     if problem.dimension is not None:
         return problem.dimension
     for source in (problem.hessian, problem.noise):
@@ -44,12 +52,12 @@ def build(spec: Spec) -> QuadraticProblem:
     """Resolve the matrices of a checked spec (of one arm)."""
     from fastsgd.kernels.linalg import symmetric_eigen
 
-    d = dimension(spec)
-    hessian = resolve(spec, spec.problem.hessian, d)
-    noise = resolve(spec, spec.problem.noise, d)
+    d, section = dimension(spec), _section(spec)
+    hessian = resolve(spec, section.hessian, d)
+    noise = resolve(spec, section.noise, d)
     eigenvalues, rows = np.empty(d), np.empty((d, d))
     symmetric_eigen(hessian, eigenvalues, rows)
-    metric = spec.problem.metric
+    metric = section.metric
     if isinstance(metric, str):
         matrix = {"hessian": hessian, "noise": noise, "identity": np.eye(d)}[metric]
     else:

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from fastsgd import problems
 from fastsgd.errors import SpecError
-from fastsgd.spec import load_spec
+from fastsgd.spec import Spec, load_spec
 from fastsgd.spec import toml as spec_toml
+from fastsgd.spec.schema import all_keys
 
 GLM = {"kind": "glm", "family": "logistic", "data": {"generate": {"samples": 40, "dimension": 2}}}
 
@@ -168,6 +171,36 @@ def test_any_tables_give_lines_and_no_traceback(tables):
     for base in ({}, quadratic()) if tables else ({},):
         for line in lines_of(tables=base | tables):
             assert len(line) < 6000
+
+
+words = st.sampled_from(
+    ["kind", "problem", "hessian", "step", "size", "steps", "spectrum", "logspace", "file", "a.b", "", "é"]
+)
+leaves = st.none() | st.booleans() | st.integers() | st.floats() | words | st.text(max_size=3) | st.dates()
+junk = st.recursive(leaves, lambda x: st.lists(x, max_size=3) | st.dictionaries(words, x, max_size=3), max_leaves=6)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(changes=st.dictionaries(st.sampled_from(all_keys(Spec)), junk, min_size=1, max_size=4), kind=st.booleans())
+def test_junk_at_any_key_gives_a_spec_or_lines(changes, kind, monkeypatch):
+    """Nothing but a Spec or a SpecError comes out, whatever stands at a key."""
+    monkeypatch.setattr(problems, "check", lambda spec: [])
+    tables = quadratic() | ({"problem": dict(GLM)} if kind else {})
+    for key, value in sorted(changes.items()):
+        *above, last = key.split(".")
+        node = tables
+        for part in above:
+            if not isinstance(node.get(part), dict):
+                node[part] = {}
+            node = node[part]
+        node[last] = value
+    try:
+        spec = load_spec(tables)
+    except SpecError as error:
+        assert error.lines and all("\n" not in line and ";" in line for line in error.lines)
+        assert not re.search(r"pydantic|Input should|<(one|list|table|glm|point)>", str(error))
+    else:
+        assert spec.arm_specs() and spec.to_toml()
 
 
 FILES = {

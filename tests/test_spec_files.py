@@ -8,7 +8,7 @@ import pytest
 
 from fastsgd.errors import InputError, SpecError
 from fastsgd.problems.matrices_check import check_matrices, check_matrix
-from fastsgd.spec import load_spec
+from fastsgd.spec import Spec, load_spec
 from fastsgd.spec.files import read_matrix, read_table
 
 X = np.array([[1.0, 2.5], [3.0, -4.0], [5.0, 6e-3]])
@@ -263,3 +263,15 @@ def test_all_matrices_of_a_spec_are_checked_under_their_keys(tmp_path):
         'problem.metric.file = "none.npy" cannot be',
     ]
     assert '(file "bad.npy")' in caught.value.lines[0]
+
+
+def test_toml_of_a_stored_spec_asks_for_the_file(tmp_path):
+    np.save(tmp_path / "H.npy", np.diag([1.0, 2.0]))
+    spec = spec_with(tmp_path, hessian="H.npy")
+    stored = Spec.from_document(spec.document(), spec.arrays())
+    assert np.array_equal(stored.array(stored.problem.hessian.file), np.diag([1.0, 2.0]))
+    write(tmp_path / "a.toml", stored.to_toml())
+    (line,) = lines_of(load_spec, tmp_path / "a.toml")
+    assert line.startswith('problem.hessian.file = "sha256:') and line.endswith("; give the name of a file")
+    with pytest.raises(InputError, match="array kept in a run"):
+        Spec.from_document(spec.document(), {})

@@ -1,26 +1,16 @@
 """Reading a table of numbers: CSV, NPZ or HDF5 to features and a target."""
 
-import csv
-import io
-from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from fastsgd.errors import InputError
+from fastsgd.spec.csv_table import read_csv
+from fastsgd.spec.reading import reason_of, why_unreadable
+from fastsgd.spec.table import DataTable, choose, fail
 
 if TYPE_CHECKING:
     import numpy as np
-
-SHOWN = 5
-
-
-class DataTable(NamedTuple):
-    """features float64[n, p], target float64[n], names list[p] of the feature columns."""
-
-    features: "np.ndarray"
-    target: "np.ndarray"
-    names: list[str]
 
 
 def read_table(path: Path, target: str) -> DataTable:
@@ -30,119 +20,17 @@ def read_table(path: Path, target: str) -> DataTable:
     Raises:
         InputError: one line a problem (at most 6), each naming the file and the line, column or array.
     """
-    from fastsgd.spec.files import why_unreadable
-
     if reason := why_unreadable(path):
         raise InputError(f"{path} {reason}")
-    readers = {".csv": _read_csv, ".npz": _read_npz, ".h5": _read_hdf5, ".hdf5": _read_hdf5}
+    readers = {".csv": read_csv, ".npz": _read_npz, ".h5": _read_hdf5, ".hdf5": _read_hdf5}
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise InputError(f"{path} must end in {', '.join(readers)}; convert it to one of them")
     return reader(path, target)
 
 
-def _fail(path: Path, problems: Sequence[str]) -> None:
-    if problems:
-        more = (
-            [f"{path} has {len(problems) - SHOWN} more such problems; mend them all"] if len(problems) > SHOWN else []
-        )
-        raise InputError([f"{path} {problem}" for problem in problems[:SHOWN]] + more)
-
-
-def _choose(path: Path, target: str, names: Sequence[str], what: str) -> None:
-    if target not in names:
-        near = get_close_matches(target, names, 1) or [n for n in names if n.lower() == target.lower()]
-        shown = ", ".join(list(names)[:10]) + (", ..." if len(names) > 10 else "")
-        remedy = f'did you mean "{near[0]}"?' if near else f"it has {shown or 'none'}"
-        raise InputError(f'{path} has no {what} "{target}" for the target; {remedy}')
-
-
-def _read_csv(path: Path, target: str) -> DataTable:
-    import numpy as np
-
-    raw = path.read_bytes()
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line, column = raw.count(b"\n", 0, error.start) + 1, error.start - raw.rfind(b"\n", 0, error.start)
-        raise InputError(
-            f"{path} is not UTF-8 text (byte 0x{raw[error.start]:02x} at line {line}, byte {column}); save it as UTF-8"
-        ) from None
-    lines = csv.reader(io.StringIO(text, newline=""), strict=True)
-    problems: list[str] = []
-    rows: list[list[float]] = []
-    names: list[str] | None = None
-    try:
-        for cells in lines:
-            if not cells or (names is None and cells[0].lstrip().startswith("#")):
-                continue
-            if names is None:
-                names = _header(path, cells, target)
-            else:
-                rows.append(_numbers(cells, names, lines.line_num, problems))
-    except csv.Error as error:
-        raise InputError(f"{path} is not CSV at line {lines.line_num} ({error}); mend the line") from None
-    if names is None:
-        raise InputError(f"{path} is empty; give a header line and rows of numbers")
-    if not rows:
-        raise InputError(f"{path} has a header but no rows; give rows of numbers")
-    _fail(path, problems)
-    values = np.array(rows, dtype=np.float64)
-    at = names.index(target)
-    return DataTable(np.delete(values, at, axis=1), values[:, at].copy(), names[:at] + names[at + 1 :])
-
-
-def _header(path: Path, cells: list[str], target: str) -> list[str]:
-    names = [cell.strip() for cell in cells]
-    if all(_is_number(name) for name in names):
-        raise InputError(f"{path} must begin with the names of its columns, got {names[0]}; add a header line")
-    if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
-        raise InputError(f"{path} has no commas in its header, got {names[0][:40]!r}; separate its columns by commas")
-    for place, name in enumerate(names):
-        if not name:
-            raise InputError(f"{path} has no name for column {place + 1}; name every column")
-        if name in names[:place]:
-            raise InputError(f'{path} has two columns named "{name}"; name each column differently')
-    _choose(path, target, names, "column")
-    if len(names) == 1:
-        raise InputError(f'{path} has no column beside "{target}"; give at least one feature')
-    return names
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
-
-
-def _numbers(cells: list[str], names: list[str], line: int, problems: list[str]) -> list[float]:
-    if len(cells) != len(names):
-        problems.append(f"must have {len(names)} cells in each row, got {len(cells)} at line {line}; mend the row")
-        return [0.0] * len(names)
-    try:
-        row = [float(cell) for cell in cells]
-    except ValueError:
-        row = []
-    # A finite sum has finite terms only; a sum that overflows is sorted out cell by cell.
-    if row and abs(sum(row)) < float("inf") and "_" not in "".join(cells):
-        return row
-    for name, cell in zip(names, cells, strict=True):
-        where = f'at line {line}, column "{name}"'
-        if not cell.strip():
-            problems.append(f"has an empty cell {where}; fill it or remove the row")
-        elif not _is_number(cell) or "_" in cell:
-            problems.append(f'must hold numbers, got "{cell.strip()[:40]}" {where}; code it as a number')
-        elif not abs(float(cell)) < float("inf"):
-            problems.append(f"must hold finite numbers, got {cell.strip()[:40]} {where}; remove or fill the row")
-    return row or [0.0] * len(names)
-
-
 def _read_npz(path: Path, target: str) -> DataTable:
     import numpy as np
-
-    from fastsgd.spec.files import reason_of
 
     remedy = "save named arrays of numbers with numpy.savez"
     try:
@@ -158,8 +46,6 @@ def _read_npz(path: Path, target: str) -> DataTable:
 
 def _read_hdf5(path: Path, target: str) -> DataTable:
     import h5py
-
-    from fastsgd.spec.files import reason_of
 
     parent, _, leaf = target.strip("/").rpartition("/")
     arrays = None
@@ -193,7 +79,7 @@ def _assemble(path: Path, target: str, arrays: "dict[str, np.ndarray]") -> DataT
     """Features and target of named arrays, after checking dtype, shape and finiteness of each."""
     import numpy as np
 
-    _choose(path, target, list(arrays), "array")
+    choose(path, target, list(arrays), "array")
     problems: list[str] = []
     n = np.shape(arrays[target])[0] if np.ndim(arrays[target]) else 0
     if np.ndim(arrays[target]) != 1 or n == 0:
@@ -212,7 +98,7 @@ def _assemble(path: Path, target: str, arrays: "dict[str, np.ndarray]") -> DataT
             at = [int(k) + 1 for k in np.argwhere(~np.isfinite(array))[0]]
             value = array[tuple(k - 1 for k in at)]
             problems.append(f'must hold finite numbers, got {value} in "{name}" at row {at[0]}; remove or fill the row')
-    _fail(path, problems)
+    fail(path, problems)
     features = {name: array for name, array in arrays.items() if name != target}
     if not features:
         raise InputError(f'{path} has no array beside "{target}"; give at least one feature')

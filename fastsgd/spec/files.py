@@ -1,17 +1,17 @@
 """Arrays that a spec refers to: from disk, or attached (a spec rebuilt from a run has no files)."""
 
 import hashlib
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastsgd.errors import InputError
 from fastsgd.spec.data import DataTable, read_table
+from fastsgd.spec.reading import reason_of, why_unreadable
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["STORED", "DataTable", "Files", "digest", "read_matrix", "read_table", "why_unreadable"]
+__all__ = ["STORED", "DataTable", "Files", "digest", "read_matrix", "read_table"]
 
 STORED = "sha256:"
 """Begins the name of an array that is attached, not on disk: `sha256:<hex>`, a pool `sha256:<hex of X>,<hex of y>`."""
@@ -24,34 +24,6 @@ def digest(array: "np.ndarray") -> str:
     values = np.ascontiguousarray(array, dtype="<f8") + 0.0
     head = ",".join(str(n) for n in array.shape)
     return hashlib.sha256(f"f8[{head}]".encode() + values.tobytes()).hexdigest()
-
-
-def why_unreadable(path: Path) -> str | None:
-    """Why a path cannot be read as a file, with a remedy; None if it can.  E.g. `is not there; did you mean H.npy?`"""
-    try:
-        if path.is_dir():
-            return "is a folder; give a file"
-        with path.open("rb"):
-            return None
-    except FileNotFoundError:
-        return f"is not there; {_nearby(path)}"
-    except (OSError, ValueError) as error:
-        reason = (getattr(error, "strerror", None) or str(error)).lower()
-        return f"cannot be read ({reason}); give a file that can be read"
-
-
-def _nearby(path: Path) -> str:
-    try:
-        names = [entry.name for entry in path.parent.iterdir() if entry.name != path.name]
-    except (OSError, ValueError):
-        return f"nor is the folder {path.parent}"
-    near = get_close_matches(path.name, names, 1)
-    return f"did you mean {near[0]}?" if near else "names are relative to the folder of the spec"
-
-
-def reason_of(error: Exception) -> str:
-    """The message of an exception on one line, cut to 200 characters."""
-    return (" ".join(str(error).split()) or type(error).__name__)[:200]
 
 
 def read_matrix(path: Path) -> "np.ndarray":
@@ -112,7 +84,7 @@ class Files:
         """float64, read-only, of an NPY file or an attached array. Raises InputError with one line."""
         if name not in self._arrays:
             if name.startswith(STORED):
-                raise InputError(f"{name} is an array kept in a run, which is not at hand; give the name of a file")
+                raise InputError("it is the hash of an array kept in a run, not at hand here; give the name of a file")
             self._arrays[name] = read_matrix(self.path(name))
         return self._arrays[name]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import PrivateAttr, model_validator
 
-from fastsgd.spec import identity, overrides, sections, toml
+from fastsgd.spec import fields, identity, overrides, sections, toml
 from fastsgd.spec.files import STORED, DataTable, Files
 
 if TYPE_CHECKING:
@@ -21,22 +21,20 @@ class Spec(sections.Table):
     `sweep` maps dotted keys to lists of values; `arms` maps names to dotted overrides.
     """
 
-    name: sections.Name
-    seed: sections.Seed | None = None
-    replicates: sections.Count
-    problem: sections.Problem = sections.about('a table with kind = "quadratic" or kind = "glm"')
-    sampling: sections.Sampling = sections.about("a table such as { batch = 8 }")
-    step: sections.Step = sections.about("a table such as { size = 0.01 }")
-    start: sections.Start = sections.about(
+    name: fields.Name
+    seed: fields.Seed | None = None
+    replicates: fields.Count
+    problem: sections.Problem = fields.about('a table with kind = "quadratic" or kind = "glm"')
+    sampling: sections.Sampling = fields.about("a table such as { batch = 8 }")
+    step: sections.Step = fields.about("a table such as { size = 0.01 }")
+    start: sections.Start = fields.about(
         'a table such as { kind = "point", value = 0.0 }', default=sections.PointStart()
     )
-    record: sections.Record = sections.about("a table such as { steps = [100, 1000] }")
-    sweep: dict[str, sections.Values] | None = sections.about(
+    record: sections.Record = fields.about("a table such as { steps = [100, 1000] }")
+    sweep: dict[str, fields.Values] | None = fields.about(
         'a table such as { "step.size" = [0.01, 0.005] }', default=None
     )
-    arms: dict[str, dict[str, Any]] | None = sections.about(
-        "a table of arms, each a table of dotted keys", default=None
-    )
+    arms: dict[str, dict[str, Any]] | None = fields.about("a table of arms, each a table of dotted keys", default=None)
 
     _files: Files = PrivateAttr(default_factory=lambda: Files(Path()))
 

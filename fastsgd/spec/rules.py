@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
 
-from fastsgd.spec import sections
+from fastsgd.spec import fields, sections
 from fastsgd.spec.messages import Issue, show
 
 Raw = Mapping[str, Any]
@@ -139,7 +139,7 @@ def _glm(raw: Raw) -> Iterator[Issue]:
 def _design(raw: Raw, kind: str) -> Iterator[Issue]:
     design = table(raw, "sampling").get("design")
     pool = kind == "glm"
-    if design in sections.DESIGNS and (design == "fresh") == pool:
+    if design in fields.DESIGNS and (design == "fresh") == pool:
         allowed = '"without-replacement" or "with-replacement"' if pool else '"fresh"'
         reason = "draws from a finite pool" if pool else "has no pool to draw from"
         rule = f"sampling.design must be {allowed}, got {show(design)}"

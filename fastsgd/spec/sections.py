@@ -7,39 +7,32 @@ one problem among the others of its table and does not hide them. Tags of altern
 
 import re
 from difflib import get_close_matches
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, ConfigDict, Discriminator, Tag
 
-LARGEST_STEP = 2**48
+from fastsgd.spec.fields import (
+    LARGEST_STEP,
+    Basis,
+    Design,
+    Family,
+    FileName,
+    Name,
+    NotNegative,
+    Numbers,
+    Positive,
+    Seed,
+    Spectrum,
+    StepNumber,
+    about,
+)
+
 KINDS = ("quadratic", "glm")
 SCHEDULES = ("constant", "power")
 STARTS = ("point", "gaussian", "stationary")
 SOURCES = ("spectrum", "eigenvalues", "file")
 DATA_SUFFIXES = (".csv", ".npz", ".h5", ".hdf5")
 ARM_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+=-]{0,63}")
-
-Design = Literal["fresh", "without-replacement", "with-replacement"]
-Spectrum = Literal["logspace", "linspace", "loguniform"]
-Basis = Literal["identity", "random"]
-Family = Literal["logistic", "probit", "poisson", "linear"]
-DESIGNS: tuple[str, ...] = get_args(Design)
-
-
-def about(text: str, **limits: Any) -> Any:
-    """A field's limits and its remedy: what a message says to give."""
-    return Field(description=text, **limits)
-
-
-Positive = Annotated[float, about("a positive number, such as 0.01", gt=0)]
-NotNegative = Annotated[float, about("a number that is not negative, such as 0.0", ge=0)]
-Seed = Annotated[int, about("an integer from 0 to 2^64 - 1, such as 20261123", ge=0, le=2**64 - 1)]
-Count = Annotated[int, about("a whole number, such as 1000", ge=1, le=2**40)]
-StepNumber = Annotated[int, about("a step number, such as 1000", ge=0, le=LARGEST_STEP)]
-Name = Annotated[str, about("a text without line breaks", min_length=1, pattern=r"^[^\x00-\x1f\x7f]+$")]
-FileName = Annotated[str, about("the name of a file", min_length=1, pattern=r"^[^\x00]+$")]
-Values = Annotated[list[Any], about("a list of values, such as [0.01, 0.005]", min_length=1)]
-Numbers = Annotated[tuple[float, ...], about("a list of numbers, such as [1.0, 2.0]", strict=False, min_length=1)]
 
 
 class Table(BaseModel):

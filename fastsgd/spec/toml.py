@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from fastsgd.errors import SpecError
-from fastsgd.spec.files import why_unreadable
 from fastsgd.spec.overrides import join_key
+from fastsgd.spec.reading import text_of, why_unreadable
 
 LARGEST = 16 * 2**20
 AT = re.compile(r"\s*\(at (line \d+, column \d+|end of document)\)")
@@ -25,13 +25,10 @@ def read(path: Path) -> dict[str, Any]:
         raise SpecError(f"{path} {reason.replace('names are relative to the folder of the spec', 'give a TOML file')}")
     if path.stat().st_size > LARGEST:
         raise SpecError(f"{path} is too large for a spec ({path.stat().st_size} bytes); give a TOML file")
-    raw = path.read_bytes()
     try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line, column = raw.count(b"\n", 0, error.start) + 1, error.start - raw.rfind(b"\n", 0, error.start)
-        place = f"byte 0x{raw[error.start]:02x} at line {line}, byte {column}"
-        raise SpecError(f"{path} is not UTF-8 text ({place}); give a TOML file saved as UTF-8") from None
+        text = text_of(path.read_bytes())
+    except ValueError as error:
+        raise SpecError(f"{path} {error}; give a TOML file saved as UTF-8") from None
     return parse(text, str(path))
 
 

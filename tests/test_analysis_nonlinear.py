@@ -7,7 +7,6 @@ import pytest
 from front_standin import arm_spec, stored
 
 import fastsgd
-from fastsgd.analysis.arms import extrapolation_weights
 
 STEPS = np.array([100, 400, 700, 1000])
 REPLICATES = 4000
@@ -82,10 +81,3 @@ def test_two_arms_cancel_the_first_order():
     report = fastsgd.ratio(run)
     (last,) = [row for row in report.rows if row.quantity == "risk (step size -> 0)" and row.step == 1000]
     assert abs(last.z) < 4
-
-
-def test_extrapolation_weights_reproduce_polynomials():
-    eta = np.array([0.4, 0.2, 0.1])
-    weights = extrapolation_weights(eta)
-    np.testing.assert_allclose(weights, [1 / 3, -2, 8 / 3], rtol=1e-14)
-    assert weights @ (2 + 3 * eta - 5 * eta**2) == pytest.approx(2, rel=1e-13)

@@ -8,7 +8,6 @@ from fastsgd.analysis.quadratic_form import QuadraticForm
 from fastsgd.analysis.steps import sphericity, whitener
 from fastsgd.analysis.zscores import (
     Z_LIMIT,
-    sidak_threshold,
     z_exact,
     z_gamma,
     z_pearson3,
@@ -151,9 +150,3 @@ def test_whitener_of_a_singular_badly_scaled_covariance():
     B = whitener(covariance)
     assert B.shape == (4, 3)
     np.testing.assert_allclose(B.T @ covariance @ B, np.eye(3), atol=1e-10)
-
-
-def test_sidak_threshold():
-    assert sidak_threshold(1, 0.05) == pytest.approx(1.959964, abs=1e-6)
-    z = sidak_threshold(50, 1e-4)
-    assert 1 - (1 - 2 * stats.norm.sf(z)) ** 50 == pytest.approx(1e-4, rel=1e-9)

@@ -12,6 +12,7 @@ from fastsgd.analysis.observed import Observed
 from fastsgd.analysis.prediction import Prediction
 from fastsgd.analysis.rows import Row
 from fastsgd.analysis.zscores import z_exact, z_sample_mean
+from fastsgd.theory import richardson
 
 Array = NDArray[np.float64]
 
@@ -55,12 +56,6 @@ def differ_in_step_size_only(predictions: Sequence[Prediction]) -> bool:
     return all(np.array_equal(p.sigma, predictions[0].sigma) for p in predictions)
 
 
-def extrapolation_weights(sizes: Sequence[float]) -> Array:
-    """w with sum w_j f(eta_j) = f(0) for every polynomial f of degree < J (Lagrange weights at 0), float64[J]."""
-    eta = np.asarray(sizes, dtype=np.float64)
-    return np.asarray([np.prod(np.delete(eta, j) / (np.delete(eta, j) - eta[j])) for j in range(len(eta))])
-
-
 def extrapolated_rows(predictions: Sequence[Prediction], observed: Sequence[Observed]) -> Iterator[Row]:
     """Rows "risk (step size -> 0)": the ratio measured/frozen-noise extrapolated to step size 0 (Richardson).
 
@@ -89,7 +84,7 @@ def extrapolated_rows(predictions: Sequence[Prediction], observed: Sequence[Obse
 def _extrapolated(
     predictions: Sequence[Prediction], observed: Sequence[Observed], index: NDArray[np.int64], step: int | None
 ) -> Row:
-    weights = extrapolation_weights([p.model.schedule.size for p in predictions])
+    weights = richardson.weights([p.model.schedule.size for p in predictions])
     ratios = np.stack([scale_factors(p, o, index)[0] for p, o in zip(predictions, observed, strict=True)])
     each = weights @ ratios
     error, z = z_sample_mean(each, 1.0)

@@ -17,8 +17,8 @@ from fastsgd.analysis.report import CONSISTENT, INCONSISTENT, RatioReport
 from fastsgd.analysis.rows import Row
 from fastsgd.analysis.source import opened
 from fastsgd.analysis.steps import step_rows
-from fastsgd.analysis.zscores import sidak_threshold
 from fastsgd.errors import InputError
+from fastsgd.theory.statistics import sidak_z
 
 FALSE_ALARM = 1e-4
 
@@ -69,7 +69,7 @@ def evaluate(run: Any, assume: Sequence[str] = (), *, false_alarm: float = FALSE
         )
     rows = compare(predictions, observed)
     tested = [row for row in rows if row.in_verdict]
-    threshold = sidak_threshold(len(tested), false_alarm)
+    threshold = sidak_z(false_alarm, max(len(tested), 1))
     pairs = tuple(zip(predictions, observed, strict=True))
     failed = any(not abs(row.z) <= threshold for row in tested) or any(p.stable and o.diverged for p, o in pairs)
     if not tested and not failed:

@@ -91,9 +91,3 @@ def z_exact(value: float, expected: float, scale: float = 0.0) -> float:
     if value == expected:
         return 0.0
     return clip((value - expected) / unit) if unit > 0 else math.copysign(Z_LIMIT, value - expected)
-
-
-def sidak_threshold(tests: int, false_alarm: float) -> float:
-    """|z| above which one of `tests` two-sided tests alarms, all together at the rate `false_alarm` (Sidak)."""
-    each = -math.expm1(math.log1p(-false_alarm) / max(tests, 1))
-    return float(-special.ndtri(each / 2))

@@ -14,6 +14,7 @@ from fastsgd.figures import labels
 from fastsgd.figures.style import Look, look, panels
 
 LINE_POINTS = 160
+LINE_UP_TO = 100.0  # predicted risk drawn, in units of the largest measured one: an unstable one soon leaves every axis
 LINEAR_UP_TO = 4.0  # largest over smallest risk that a linear axis still shows well
 DODGE = 1.025  # between arms, so that their error bars do not hide each other
 
@@ -44,8 +45,8 @@ def _spread(evaluation: Evaluation) -> float:
     """Largest over smallest positive risk in the figure."""
     rows = [row for row in evaluation.report.rows if row.quantity == "risk" and row.step]
     values = np.asarray([(row.empirical, row.predicted) for row in rows]).ravel()
-    values = values[np.isfinite(values) & (values > 0)]
-    return float(values.max() / values.min()) if len(values) else 1.0
+    values = np.log(values[np.isfinite(values) & (values > 0)])
+    return float(np.exp(min(np.ptp(values), 700.0))) if len(values) else 1.0
 
 
 def line_steps(prediction: Prediction) -> NDArray[np.int64]:
@@ -60,9 +61,10 @@ def line_steps(prediction: Prediction) -> NDArray[np.int64]:
 def _arm(top: Any, below: Any, evaluation: Evaluation, prediction: Prediction, style: Look, dodge: float) -> None:
     arm = prediction.model.arm
     rows = [r for r in evaluation.report.rows if (r.arm, r.quantity) == (arm, "risk") and r.step]
-    rows = [r for r in rows if np.isfinite(r.predicted)]
+    rows = [r for r in rows if np.isfinite(r.predicted) and r.predicted > 0]
     line = Prediction.of(prediction.model, line_steps(prediction))
-    shown = np.isfinite(line.risk) & (line.risk > 0)
+    highest = LINE_UP_TO * max((row.empirical for row in rows), default=np.inf)
+    shown = np.isfinite(line.risk) & (line.risk > 0) & (line.risk <= highest)
     top.plot(line.steps[shown], line.risk[shown], color=style.color, linestyle=style.line)
     if not rows:
         return

@@ -36,8 +36,9 @@ def product(x: Pair, y: Pair) -> Pair:
     columns, column_scale = _slices(transpose(y), bits)
     total = pair(np.zeros((x[0].shape[0], y[0].shape[1])))
     for level in range(SLICES - 1, -1, -1):  # smallest terms first
-        for block in range(0, level + 1, 4):
-            terms = [rows[p] @ columns[level - p].T for p in range(block, min(block + 4, level + 1))]
+        pairs = [(p, level - p) for p in range(level + 1) if p < len(rows) and level - p < len(columns)]
+        for block in range(0, len(pairs), 4):
+            terms = [rows[p] @ columns[q].T for p, q in pairs[block : block + 4]]
             exact = terms[0] if len(terms) == 1 else np.sum(terms, axis=0)
             total = _dd.add(total, pair(np.ldexp(exact, -bits * level)))
     exponent = np.add.outer(row_scale, column_scale) - 2 * bits
@@ -51,7 +52,7 @@ def _slices(x: Pair, bits: int) -> tuple[list[Array], np.ndarray]:
     shift = (bits - exponent)[:, None]
     hi, lo = np.ldexp(hi, shift), np.ldexp(lo, shift)
     slices = []
-    for _ in range(SLICES):
+    while len(slices) < SLICES and (not slices or np.any(hi)):
         top = np.rint(hi)
         slices.append(top)
         hi, lo = _dd.two_sum(hi - top, lo)

@@ -1,8 +1,8 @@
 """The eigenbasis of a symmetric matrix, in which every recursion of the theory is elementwise.
 
 An eigenvalue from LAPACK is off by a rounding of the largest one: with condition number 1e10 the smallest keeps six
-digits, and 2 - eta l at the edge of stability as few. So eigenpairs are refined to double-double, where they are those of
-the given matrix to more than double precision whatever its condition.
+digits, and 2 - eta l at the edge of stability as few. So eigenpairs are refined to double-double, where they are those
+of the given matrix to more than double precision whatever its condition.
 """
 
 from __future__ import annotations

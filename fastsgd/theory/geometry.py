@@ -2,69 +2,72 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from fastsgd.theory import _check
 from fastsgd.theory._check import Array
-from fastsgd.theory.eigen import symmetrise
+from fastsgd.theory.eigen import eigenbasis, symmetrise
+from fastsgd.theory.projection import pseudo_inverse, range_basis, range_projector, rank, spectrum
+
+__all__ = [
+    "ContractionRate",
+    "condition_number",
+    "contraction_rate",
+    "dual_norm_squared",
+    "effective_dimension",
+    "frozen_metric_change",
+    "generalised_condition_number",
+    "godambe",
+    "mu_F",
+    "pseudo_inverse",
+    "range_basis",
+    "range_projector",
+    "rank",
+    "sandwich",
+]
 
 
-def _spectrum(name: str, matrix: ArrayLike, dimension: int | None = None) -> tuple[Array, Array, NDArray[np.bool_]]:
-    """Eigenvalues (those within rounding of zero set to 0), eigenvectors, mask of the range, of a PSD matrix."""
-    M = _check.symmetric(name, matrix, dimension)
-    diagonal = np.diagonal(M)
-    if np.count_nonzero(M) == np.count_nonzero(diagonal):
-        values, vectors = diagonal.copy(), np.eye(M.shape[0])
-        cut = 0.0
-    else:
-        values, vectors = np.linalg.eigh(M)
-        cut = M.shape[0] * np.finfo(np.float64).eps * float(np.max(np.abs(values)))
-    if float(np.min(values)) < -max(cut, 0.0):
-        raise ValueError(f"{name} must be positive semidefinite, got eigenvalue {float(np.min(values)):.6g}")
-    inside = values > cut
-    if not np.any(inside):
-        raise ValueError(f"{name} must not be zero; give a matrix with at least one positive eigenvalue")
-    return np.where(inside, values, 0.0), vectors, inside
+@dataclass(frozen=True)
+class ContractionRate:
+    """mu_F and whether the bounds that need it hold.
 
-
-def range_projector(G: ArrayLike) -> Array:
-    """Pi, the orthogonal projector onto range(G), float64[d, d]. Definition 3.5.
-
-    Eigenvalues of a dense G within d eps lambda_max(G) of zero count as zero; a diagonal G is taken exactly.
+    Attributes:
+        mu_F: lambda_min of the symmetric part of F^{1/2} H F^{-1/2} (17).
+        smallest_curvature: lambda_min(H) on range(F); mu_F is not above it.
+        holds: mu_F > 0, Assumption 6.2.
     """
-    _, vectors, inside = _spectrum("G", G)
-    V = vectors[:, inside]
-    return symmetrise(V @ V.T)
 
+    mu_F: float
+    smallest_curvature: float
+    holds: bool
 
-def pseudo_inverse(G: ArrayLike) -> Array:
-    """Moore-Penrose inverse of a PSD matrix, float64[d, d], with the rank rule of `range_projector`."""
-    values, vectors, inside = _spectrum("G", G)
-    V = vectors[:, inside]
-    return symmetrise((V / values[inside]) @ V.T)
-
-
-def rank(G: ArrayLike) -> int:
-    """Dimension of range(G), with the rank rule of `range_projector`."""
-    return int(np.count_nonzero(_spectrum("G", G)[2]))
+    def __str__(self) -> str:
+        if self.holds:
+            return f"mu_F = {self.mu_F:.6g} (lambda_min(H) = {self.smallest_curvature:.6g})"
+        return f"mu_F = {self.mu_F:.6g} <= 0: Assumption 6.2 fails, the upper bounds of Sections 6 and 7 do not apply"
 
 
 def sandwich(H: ArrayLike, G: ArrayLike) -> Array:
-    """H^-1 G H^-1 (12): n times the asymptotic covariance of the M-estimator. H PD, G PSD, float64[d, d]."""
-    hessian = _check.symmetric("H", H)
-    noise = _check.covariance("G", G, hessian.shape[0])
-    try:
-        half = np.linalg.solve(hessian, noise)
-        return symmetrise(np.linalg.solve(hessian, half.T))
-    except np.linalg.LinAlgError:
-        raise ValueError("H must be invertible, got a singular matrix; add a ridge or project") from None
+    """H^-1 G H^-1 (12): n times the asymptotic covariance of the M-estimator, float64[d, d].
+
+    H symmetric (indefinite allowed), G a covariance of any rank. A dense H singular to rounding is refused.
+    """
+    basis = eigenbasis(H)
+    noise = basis.into(_check.covariance("G", G, basis.dimension))
+    size = np.abs(basis.values)
+    if float(np.min(size)) <= basis.dimension * 1e-17 * float(np.max(size)):
+        raise ValueError("H must be invertible, got a singular matrix; add a ridge or restrict to the range")
+    return basis.back(noise / np.multiply.outer(basis.values, basis.values))
 
 
 def godambe(H: ArrayLike, G: ArrayLike) -> Array:
     """H G^+ H (12), the Godambe information, with the pseudo-inverse of G; inverse of `sandwich` for full-rank G."""
     hessian = _check.symmetric("H", H)
-    values, vectors, inside = _spectrum("G", G, hessian.shape[0])
+    basis, values, inside = spectrum("G", G, hessian.shape[0])
+    vectors = np.eye(values.size) if basis.vectors is None else basis.vectors
     B = hessian @ vectors[:, inside]
     return symmetrise((B / values[inside]) @ B.T)
 
@@ -73,39 +76,70 @@ def mu_F(F: ArrayLike, H: ArrayLike) -> float:
     """lambda_min((A + A')/2), A = F^{1/2} H F^{-1/2} (17), the contraction rate in the metric F.
 
     Not above lambda_min(H) where F has full rank, with equality if F and H commute; it can be negative, and then
-    Assumption 6.2 fails and the bounds that need it do not hold. Rank-deficient F: A is taken on range(F).
+    Assumption 6.2 fails and the bounds that need it do not hold (`contraction_rate` says so). A rank-deficient F is
+    taken on its range.
 
     Args: F positive semidefinite, H symmetric, float64[d, d].
     """
-    values, vectors, inside = _spectrum("F", F)
-    hessian = _check.symmetric("H", H, values.size)
-    V, root = vectors[:, inside], np.sqrt(values[inside])
-    inner = V.T @ hessian @ V
+    return contraction_rate(F, H).mu_F
+
+
+def contraction_rate(F: ArrayLike, H: ArrayLike) -> ContractionRate:
+    """`mu_F` with lambda_min(H) on range(F) and whether Assumption 6.2 holds."""
+    basis, values, inside = spectrum("F", F)
+    inner = basis.into(_check.symmetric("H", H, values.size))[np.ix_(inside, inside)]
+    root = np.sqrt(values[inside])
     ratio = root[:, None] / root[None, :]
-    return float(np.linalg.eigvalsh(0.5 * inner * (ratio + ratio.T))[0])
+    value = float(np.min(eigenbasis(symmetrise(0.5 * inner * (ratio + ratio.T))).values))
+    return ContractionRate(value, float(np.min(eigenbasis(inner).values)), value > 0.0)
 
 
 def condition_number(G: ArrayLike) -> float:
-    """kappa = lambda_max(G)/lambda_min(G) on range(G): a choice of this software where the paper leaves it open."""
-    values, _, inside = _spectrum("G", G)
+    """kappa = lambda_max(G)/lambda_min(G) on range(G); the paper leaves the definition open, this is our choice.
+
+    kappa d_eff = tr(G)/lambda_min(G), the constant of the oracle complexity (49).
+    """
+    _, values, inside = spectrum("G", G)
     return float(np.max(values) / np.min(values[inside]))
 
 
 def effective_dimension(G: ArrayLike) -> float:
     """d_eff = tr(G)/lambda_max(G), the stable rank (18), (40); between 1 and rank(G)."""
-    values, _, _ = _spectrum("G", G)
+    _, values, _ = spectrum("G", G)
     return float(np.sum(values) / np.max(values))
 
 
 def generalised_condition_number(H: ArrayLike, G: ArrayLike) -> float:
     """Condition number of the pair (H, G): ratio of extreme eigenvalues w of H v = w G v on range(G).
 
-    One iff H is proportional to G on the range. H must be positive definite on range(G).
+    One iff H is proportional to G there. H must be positive definite on range(G).
     """
     hessian = _check.symmetric("H", H)
-    values, vectors, inside = _spectrum("G", G, hessian.shape[0])
-    V = vectors[:, inside] / np.sqrt(values[inside])
-    w = np.linalg.eigvalsh(symmetrise(V.T @ hessian @ V))
-    if w[0] <= 0.0:
-        raise ValueError(f"H must be positive definite on the range of G, got generalised eigenvalue {w[0]:.6g}")
-    return float(w[-1] / w[0])
+    basis, values, inside = spectrum("G", G, hessian.shape[0])
+    root = np.sqrt(values[inside])
+    w = eigenbasis(basis.into(hessian)[np.ix_(inside, inside)] / np.multiply.outer(root, root)).values
+    low, high = float(np.min(w)), float(np.max(w))
+    if low <= 0.0:
+        raise ValueError(f"H must be positive definite on the range of G, got generalised eigenvalue {low:.6g}")
+    return high / low
+
+
+def dual_norm_squared(gradient: ArrayLike, F: ArrayLike) -> Array:
+    """|g|_{F^-1}^2 = g' F^+ g, g float64[..., d] -> float64[...]. Definition 7.1; on range(F)."""
+    inverse = pseudo_inverse(F)
+    g = np.asarray(gradient, dtype=np.float64)
+    if g.shape[-1:] != (inverse.shape[0],):
+        raise ValueError(f"gradient must have shape (..., {inverse.shape[0]}), got {g.shape}")
+    result: Array = np.einsum("...i,ij,...j->...", g, inverse, g)
+    return result
+
+
+def frozen_metric_change(G_path: ArrayLike, G: ArrayLike) -> Array:
+    """|G(theta_k) - G(theta*)| / |G(theta*)| in operator norm along a path, float64[S]. Lemma 6.1, Section 9.3.
+
+    G_path float64[S, d, d], G float64[d, d].
+    """
+    centre = _check.symmetric("G", G)
+    path = _check.array("G_path", G_path, (None, *centre.shape))
+    result: Array = np.linalg.norm(path - centre, 2, axis=(1, 2)) / np.linalg.norm(centre, 2)
+    return result

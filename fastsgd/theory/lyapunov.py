@@ -29,6 +29,20 @@ def discrete_stationary(H: ArrayLike | Eigenbasis, Sigma: ArrayLike, eta: float)
     Raises:
         ValueError: eta is outside the stable range, H not positive definite, or an argument is malformed.
     """
+    basis, S = _discrete(H, Sigma, eta)
+    return basis.back(S)
+
+
+def stationary_risk(F: ArrayLike, H: ArrayLike | Eigenbasis, Sigma: ArrayLike, eta: float) -> float:
+    """tr(F S), S of `discrete_stationary`, summed in the eigenbasis of H: 12 digits at condition numbers to 1e10.
+
+    F float64[d, d] symmetric; other arguments and errors as there.
+    """
+    basis, S = _discrete(H, Sigma, eta)
+    return float(np.sum(basis.into(_check.symmetric("F", F, basis.dimension)) * S))
+
+
+def _discrete(H: ArrayLike | Eigenbasis, Sigma: ArrayLike, eta: float) -> tuple[Eigenbasis, Array]:
     basis, noise, eta = _arguments(H, Sigma, eta)
     x, _, g = factors.contraction(basis, eta)
     if float(np.min(g)) <= 0.0:
@@ -36,7 +50,7 @@ def discrete_stationary(H: ArrayLike | Eigenbasis, Sigma: ArrayLike, eta: float)
             f"eta must be < 2/lambda_max(H) = {largest_stable_step(basis):.6g}, got {eta:.6g}; "
             "the recursion has no stationary covariance"
         )
-    return basis.back(eta * (eta * basis.into(noise) / factors.pair_gap(x, g)))
+    return basis, eta * (eta * basis.into(noise) / factors.pair_gap(x, g))
 
 
 def continuous_stationary(H: ArrayLike | Eigenbasis, Sigma: ArrayLike, eta: float) -> Array:

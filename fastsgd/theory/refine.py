@@ -10,14 +10,14 @@ from fastsgd.theory._dd import Pair
 from fastsgd.theory._product import pair, product, transpose
 
 ROUNDS = 8
-NEGLIGIBLE = 1e-29  # couplings below this part of |H| are rounding of the products
+NEGLIGIBLE = 1e-27  # couplings below this part of |H| are left: they change no digit for eigenvalues above 1e-12 |H|
 
 
 def refine(H: Array) -> tuple[Pair, Pair]:
     """(l, V) of a symmetric float64[d, d], as pairs hi + lo, l ascending.
 
-    Each round computes the couplings V'HV and the defect I - V'V in double-double and corrects V to second order, so the
-    error is squared. Directions whose coupling is not small against their gap (clusters) are first turned by the
+    Each round computes the couplings V'HV and the defect I - V'V in double-double and corrects V to second order, so
+    the error is squared. Directions whose coupling is not small against their gap (clusters) are first turned by the
     eigenvectors of their own block. The matrix is scaled by a power of two, so any magnitude is fine.
     """
     _, exponent = np.frexp(np.max(np.abs(H)))
@@ -28,17 +28,18 @@ def refine(H: Array) -> tuple[Pair, Pair]:
         N = product(transpose(V), V)
         diagonal = _dd.divide(_diagonal(W), _diagonal(N))
         eye = np.eye(H.shape[0])
-        R = _dd.add(pair(eye), (-N[0], -N[1]))[0]
+        R = _dd.add(pair(eye), (-N[0], -N[1]))
+        # V (I + E), E = C/gap + R/2: the symmetric C turns, R/2 restores orthonormality; C cancels, so in double-double
+        mean = _dd.add((diagonal[0][None, :], diagonal[1][None, :]), (diagonal[0][:, None], diagonal[1][:, None]))
+        C = _dd.add(W, _dd.multiply(R, (0.5 * mean[0], 0.5 * mean[1])))[0]
+        C = 0.5 * (C + C.T) * (1.0 - eye)
         gap = _differences(diagonal)
-        off = W[0] * (1.0 - eye) + diagonal[0] * R * (1.0 - eye)
-        coupling = np.abs(off) + np.abs(off.T)
-        real = coupling > NEGLIGIBLE * H.shape[0]
-        clustered = real & (coupling > 1e-2 * np.abs(gap))
+        real = np.abs(C) > NEGLIGIBLE
+        clustered = real & (np.abs(C) > 1e-2 * np.abs(gap))
         if np.any(clustered):
-            V = product(V, pair(_rotation(W[0], R, diagonal, clustered)))
+            V = product(V, pair(_rotation(C, diagonal, clustered)))
             continue
-        with np.errstate(divide="ignore", invalid="ignore"):
-            E = np.where(real, off / gap, 0.5 * R)
+        E = np.divide(C, gap, out=np.zeros_like(C), where=real) + 0.25 * (R[0] + R[0].T)
         V = _dd.add(V, product(V, pair(E)))
         if np.max(np.abs(E)) < 1e-14:
             break
@@ -58,16 +59,13 @@ def _differences(x: Pair) -> Array:
     return result
 
 
-def _rotation(W: Array, R: Array, values: Pair, clustered: np.ndarray) -> Array:
-    """Block rotation, float64[d, d], by the eigenvectors of N^{-1/2} W N^{-1/2} to first order in each cluster."""
-    rotation = np.eye(W.shape[0])
+def _rotation(C: Array, values: Pair, clustered: np.ndarray) -> Array:
+    """Block rotation, float64[d, d], by the eigenvectors of each cluster's own block, its centre taken off."""
+    rotation = np.eye(C.shape[0])
     for members in _components(clustered):
         block = np.ix_(members, members)
-        centre = values[0][members[0]]
-        shifted = (values[0][members] - centre) + values[1][members]
-        B = W[block] + 0.5 * np.add.outer(values[0][members], values[0][members]) * R[block]
-        np.fill_diagonal(B, shifted)
-        rotation[block] = np.linalg.eigh(0.5 * (B + B.T))[1]
+        shifted = (values[0][members] - values[0][members[0]]) + values[1][members]
+        rotation[block] = np.linalg.eigh(C[block] + np.diag(shifted))[1]
     return rotation
 
 

@@ -1,0 +1,110 @@
+"""The fluid limit of constant-step SGD and the covariance of the fluctuations around it. Section 5, Theorem 5.7."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fastsgd.theory import _check
+from fastsgd.theory._check import Array
+from fastsgd.theory.eigen import symmetrise
+
+VectorField = Callable[[Array], Array]
+
+
+@dataclass(frozen=True)
+class FluidPath:
+    """Solution at the asked times.
+
+    Attributes:
+        times: t = eta k, float64[S].
+        theta: float64[S, d], the fluid limit.
+        V: float64[S, d, d], Cov U(t), U = (theta_k - theta(eta k))/sqrt(eta); Cov theta_k ~ eta V.
+        Phi: float64[S, d, d], dPhi/dt = -H(theta(t)) Phi, Phi(0) = I; Cov(U(t), U(s)) = Phi(t) Phi(s)^-1 V(s), t >= s.
+    """
+
+    times: Array
+    theta: Array
+    V: Array
+    Phi: Array
+
+    def cross_covariance(self, later: int, earlier: int) -> Array:
+        """Cov(U(t_later), U(t_earlier)), float64[d, d], by indices into `times`."""
+        if later < earlier:
+            raise ValueError(f"later must be >= earlier, got {later} and {earlier}")
+        result: Array = self.Phi[later] @ np.linalg.solve(self.Phi[earlier], self.V[earlier])
+        return result
+
+
+def fluid_path(gradient: VectorField, theta0: ArrayLike, times: ArrayLike, tolerance: float = 1e-10) -> Array:
+    """theta(t) of dtheta/dt = -grad L(theta) (26), at increasing times >= 0, float64[S, d].
+
+    gradient maps float64[d] to grad L, float64[d]. `tolerance` is the relative error of the solver (DOP853) a step.
+    """
+    start, at = _start(theta0), _times(times)
+    return _solve(lambda _, y: -np.asarray(gradient(y), np.float64), start, at, tolerance)
+
+
+def covariance_path(
+    gradient: VectorField,
+    hessian: Callable[[Array], Array],
+    noise: Callable[[Array], Array],
+    theta0: ArrayLike,
+    V0: ArrayLike,
+    batch: int,
+    times: ArrayLike,
+    tolerance: float = 1e-10,
+) -> FluidPath:
+    """Fluid limit and dV/dt = -H V - V H + G(theta(t))/b along it. Theorem 5.7, equation (26).
+
+    Leading order in eta: theta_k has mean theta(eta k) + O(eta) and covariance eta V(eta k) + O(eta^2). L must be
+    smooth along the path.
+
+    Args:
+        gradient, hessian, noise: functions of float64[d] giving grad L float64[d], H float64[d, d] and G float64[d, d].
+        theta0: float64[d]. V0: Cov U(0), float64[d, d] (zero for a fixed start). batch: b >= 1.
+        times: increasing, >= 0. tolerance: relative error of the solver a step.
+    """
+    start, at, b = _start(theta0), _times(times), _check.count("batch", batch)
+    d = start.size
+    spread = _check.covariance("V0", V0, d)
+    packed = np.concatenate([start, spread.ravel(), np.eye(d).ravel()])
+
+    def field(_: float, y: Array) -> Array:
+        theta, V, Phi = y[:d], y[d : d + d * d].reshape(d, d), y[d + d * d :].reshape(d, d)
+        H = np.asarray(hessian(theta), np.float64)
+        HV = H @ V
+        dV = np.asarray(noise(theta), np.float64) / b - HV - HV.T
+        return np.concatenate([-np.asarray(gradient(theta), np.float64), dV.ravel(), -(H @ Phi).ravel()])
+
+    y = _solve(field, packed, at, tolerance)
+    V = symmetrise(y[:, d : d + d * d].reshape(-1, d, d))
+    return FluidPath(at, y[:, :d], V, y[:, d + d * d :].reshape(-1, d, d))
+
+
+def _start(theta0: ArrayLike) -> Array:
+    return _check.array("theta0", theta0, (None,))
+
+
+def _times(times: ArrayLike) -> Array:
+    at = _check.array("times", times, (None,))
+    if at.size == 0 or at[0] < 0.0 or np.any(np.diff(at) <= 0.0):
+        raise ValueError("times must be >= 0 and strictly increasing; sort them and drop repetitions")
+    return at
+
+
+def _solve(field: Callable[[float, Array], Array], start: Array, times: Array, tolerance: float) -> Array:
+    from scipy.integrate import solve_ivp
+
+    rtol = _check.positive("tolerance", tolerance)
+    if times[-1] == 0.0:
+        return start[None, :].copy()
+    scale = max(1.0, float(np.max(np.abs(start))))
+    found = solve_ivp(field, (0.0, times[-1]), start, "DOP853", times, rtol=rtol, atol=rtol * 1e-3 * scale)
+    if not found.success or found.y.shape[1] != times.size:
+        raise ValueError(f"the fluid path could not be followed to t = {times[-1]:g}: {found.message}")
+    result: Array = found.y.T
+    return result

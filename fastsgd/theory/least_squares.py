@@ -1,0 +1,134 @@
+"""Least squares, exactly: the second moment of SGD whose noise depends on the state, and when it is finite.
+
+Loss of a sample (1/2)(y_i - x_i'theta)^2 + (1/2) theta' P theta, P the ridge. At the optimum of the pool the gradient
+of sample i is x_i x_i' Delta - x_i e_i (+ a part common to all samples), so that a mini-batch gradient has, given
+Delta, covariance f [(1/n) sum g_i g_i' - gmean gmean'], f the factor of the sampling design for S_n with 1/n. With M =
+E Delta Delta', m = E Delta, H0 = X'X/n, A = I - eta H:
+
+    M' = A M A + eta^2 f [ (1/n) sum x_i x_i' M x_i x_i' - H0 M H0 + S_n + cross(m) ],   m' = A m.
+
+The map of M is T = I - eta L + eta^2 Q, L: M -> H M + M H and Q: M -> H M H + f [K - H0 . H0], self-adjoint and, as it
+keeps covariances covariances, with a spectral radius that is its largest eigenvalue; so the mean square is stable iff
+eta < 1/lambda_max(L^-1/2 Q L^-1/2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fastsgd.theory import _check, lyapunov
+from fastsgd.theory._check import Array
+from fastsgd.theory.symmetric_space import pack_outer
+
+DENSE_LIMIT = 700  # p = d(d+1)/2 up to which operators are matrices (d = 36); beyond it they are applied
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """A fixed pool for least squares.
+
+    Attributes:
+        features: X, float64[n, d]; residuals: e = y - X theta*, float64[n], at the optimum of the pool.
+        ridge: float64[d], diagonal of P; zeros without ridge.
+    """
+
+    features: Array
+    residuals: Array
+    ridge: Array
+
+    @cached_property
+    def second_moment(self) -> Array:
+        """H0 = X'X/n, float64[d, d]."""
+        result: Array = self.features.T @ self.features / self.features.shape[0]
+        return result
+
+    @cached_property
+    def hessian(self) -> Array:
+        """H = H0 + P, float64[d, d]."""
+        result: Array = self.second_moment + np.diag(self.ridge)
+        return result
+
+    @cached_property
+    def gradient_sum(self) -> Array:
+        """q = (1/n) sum x_i e_i = P theta*, float64[d]; zero without ridge."""
+        result: Array = self.features.T @ self.residuals / self.features.shape[0]
+        return result
+
+    @cached_property
+    def noise(self) -> Array:
+        """S_n, covariance of the per-sample gradients at the optimum with 1/n, float64[d, d]."""
+        g = self.features * self.residuals[:, None] - self.gradient_sum
+        result: Array = g.T @ g / self.features.shape[0]
+        return result
+
+    def fourth(self, M: Array) -> Array:
+        """K(M) = (1/n) sum x_i (x_i' M x_i) x_i', float64[d, d]."""
+        weights = np.einsum("ni,ni->n", self.features @ M, self.features)
+        result: Array = (self.features.T * weights) @ self.features / self.features.shape[0]
+        return result
+
+    def excess(self, M: Array) -> Array:
+        """K(M) - H0 M H0: covariance of x x' Delta over the pool when E Delta Delta' = M."""
+        return self.fourth(M) - self.second_moment @ M @ self.second_moment
+
+    def cross(self, m: Array) -> Array:
+        """Cross term of a nonzero mean: -(2/n) sum e_i (x_i'm) x_i x_i' + H0 m q' + q m' H0, float64[d, d]."""
+        weights = self.residuals * (self.features @ m)
+        first = (self.features.T * weights) @ self.features / self.features.shape[0]
+        second = np.multiply.outer(self.second_moment @ m, self.gradient_sum)
+        result: Array = second + second.T - 2.0 * first
+        return result
+
+    @cached_property
+    def fourth_matrix(self) -> Array:
+        """K as float64[p, p] on packed symmetric matrices."""
+        n = self.features.shape[0]
+        p = self.features.shape[1] * (self.features.shape[1] + 1) // 2
+        total = np.zeros((p, p))
+        for start in range(0, n, 4096):
+            Z = pack_outer(self.features[start : start + 4096])
+            total += Z.T @ Z
+        total /= n
+        return total
+
+
+def pool(features: ArrayLike, targets: ArrayLike, optimum: ArrayLike | None = None, ridge: ArrayLike = 0.0) -> Pool:
+    """Pool from features float64[n, d] and targets float64[n].
+
+    ridge: a number >= 0 or float64[d], the diagonal of P. optimum: theta*, float64[d]; solved for when left out. It
+    must be the optimum of the pool: the formulas take the mean gradient there as zero.
+    """
+    X = _check.array("features", features, (None, None))
+    n, d = X.shape
+    y = _check.array("targets", targets, (n,))
+    P = np.broadcast_to(_check.array("ridge", ridge), (d,)).copy()
+    if np.min(P) < 0.0:
+        raise ValueError(f"ridge must be >= 0, got {float(np.min(P)):.6g}")
+    stacked, wanted = np.vstack([X, np.diag(np.sqrt(n * P))]), np.concatenate([y, np.zeros(d)])
+    if optimum is None:
+        theta = np.linalg.lstsq(stacked, wanted, rcond=None)[0]
+    else:
+        theta = _check.array("optimum", optimum, (d,))
+    e = y - X @ theta
+    slope = X.T @ e / n - P * theta
+    if float(np.max(np.abs(slope))) > 1e-6 * float(np.max(np.abs(X).T @ np.abs(y) / n) + 1e-300):
+        raise ValueError(
+            f"optimum must be the minimiser for this pool, got a mean gradient up to {np.max(np.abs(slope)):.3g}"
+        )
+    return Pool(X, e, P)
+
+
+def step(at: Pool, m: Array, M: Array, eta: float, factor: float) -> tuple[Array, Array]:
+    """(m, M) after one step: mean float64[d] and second moment E Delta Delta' float64[d, d], exactly."""
+    A = np.eye(m.size) - eta * at.hessian
+    noise = at.excess(M) + at.noise + at.cross(m)
+    return A @ m, A @ M @ A + eta * eta * factor * 0.5 * (noise + noise.T)
+
+
+def frozen(at: Pool, eta: float, factor: float) -> Array:
+    """The frozen-noise value beside `stationary`: discrete Lyapunov (37) with Sigma = f S_n, float64[d, d]."""
+    return lyapunov.discrete_stationary(at.hessian, factor * at.noise, eta)

@@ -1,0 +1,110 @@
+"""Dense matrices of any condition: 12 digits against 60-digit arithmetic, and a check that LAPACK alone fails it."""
+
+import mpmath as mp
+import numpy as np
+import pytest
+from reference_theory import random_covariance, random_hessian, relative
+
+from fastsgd.theory import eigen, lyapunov, transient
+
+
+def exact_eigenbasis(H):
+    mp.mp.dps = 50
+    values, vectors = mp.eigsy(mp.matrix(H.tolist()))
+    return values, vectors
+
+
+def exact_moments(H, Sigma, eta, k):
+    """60-digit S and S_k from a zero start, and tr(H S), tr(H S_k)."""
+    d = len(H)
+    values, V = exact_eigenbasis(H)
+    T, eta = V.T * mp.matrix(Sigma.tolist()) * V, mp.mpf(eta)
+    S, Sk = mp.matrix(d, d), mp.matrix(d, d)
+    for i in range(d):
+        for j in range(d):
+            r = (1 - eta * values[i]) * (1 - eta * values[j])
+            S[i, j] = eta * eta * T[i, j] / (1 - r)
+            Sk[i, j] = S[i, j] * (1 - r**k)
+    risks = [sum(values[i] * M[i, i] for i in range(d)) for M in (S, Sk)]
+    return *(np.array((V * M * V.T).tolist(), float) for M in (S, Sk)), *map(float, risks)
+
+
+SPECTRA = {
+    "mild": np.linspace(1, 3, 5),
+    "1e5": np.logspace(-5, 0, 6),
+    "1e10": 7.3 * np.logspace(-10, 0, 7),
+    "clusters": np.array([1e-10, 1e-10, 1.0000001e-10, 1e-5, 1.0, 1.0, 1.0 + 1e-12]),
+}
+
+
+@pytest.mark.parametrize("name", SPECTRA)
+def test_eigenvalues_beyond_double_precision(name):
+    H = random_hessian(np.random.default_rng(1), SPECTRA[name])
+    basis = eigen.eigenbasis(H)
+    values = sorted(exact_eigenbasis(H)[0])
+    for hi, lo, value in zip(basis.values, basis.correction, values, strict=True):
+        assert abs((mp.mpf(float(hi)) + mp.mpf(float(lo)) - value) / value) < 1e-18
+    V = mp.matrix(basis.vectors.tolist()) + mp.matrix(basis.vectors_correction.tolist())
+    assert mp.norm(V.T * V - mp.eye(len(H))) < 1e-26
+
+
+@pytest.mark.parametrize("top", [1e-10, 1e-3, 1.0, 1.9, 2 - 1e-6])
+@pytest.mark.parametrize("name", SPECTRA)
+@pytest.mark.parametrize("noise", ["generic", "hessian", "rank one"])
+def test_twelve_digits(top, name, noise):
+    rng = np.random.default_rng(2)
+    H = random_hessian(rng, SPECTRA[name])
+    d = len(H)
+    Sigma = {"generic": random_covariance(rng, d), "hessian": H, "rank one": random_covariance(rng, d, 1)}[noise]
+    eta = top / float(np.max(SPECTRA[name])) * (1 - 1e-9)
+    S, Sk, risk, risk_k = exact_moments(H, Sigma, eta, 1000)
+    got = lyapunov.discrete_stationary(H, Sigma, eta)
+    assert np.linalg.norm(got - S) < 1e-12 * np.linalg.norm(S)
+    assert lyapunov.stationary_risk(H, H, Sigma, eta) == pytest.approx(risk, rel=1e-12)
+    zero = np.zeros(d)
+    _, covs = transient.moments(H, Sigma, eta, [1000], zero, np.zeros((d, d)))
+    assert np.linalg.norm(covs[0] - Sk) < 1e-12 * np.linalg.norm(Sk)
+    assert transient.risks(H, H, Sigma, eta, [1000], zero, np.zeros((d, d)))[0] == pytest.approx(risk_k, rel=1e-12)
+
+
+def test_unrefined_eigenvectors_fail_the_same_check():
+    rng = np.random.default_rng(2)
+    H = random_hessian(rng, SPECTRA["1e10"])
+    eta, Sigma = 0.1, np.eye(len(H))
+    S = exact_moments(H, Sigma, eta, 1)[0]
+    plain = eigen.Eigenbasis(*(lambda w, V: (w, 0 * w, V, 0 * V))(*np.linalg.eigh(H)))
+    assert np.linalg.norm(lyapunov.discrete_stationary(plain, Sigma, eta) - S) > 1e-9 * np.linalg.norm(S)
+
+
+@pytest.mark.parametrize("d", [1, 2, 3, 60])
+def test_decomposition_of_any_size_and_magnitude(d):
+    rng = np.random.default_rng(d)
+    for magnitude in (1e-60, 1.0, 1e60):
+        H = magnitude * (random_covariance(rng, d) + 1e-3 * np.eye(d))
+        basis = eigen.eigenbasis(H)
+        assert basis.back(np.diag(basis.values)) == pytest.approx(H, rel=1e-12, abs=1e-13 * magnitude)
+        off = basis.into(H) - np.diag(basis.values)
+        assert np.max(np.abs(off)) < 1e-20 * magnitude * d
+
+
+def test_a_block_diagonal_matrix_keeps_repeated_eigenvalues():
+    H = np.kron(np.eye(3), np.array([[2.0, 1.0], [1.0, 2.0]]))
+    assert eigen.eigenbasis(H).values == pytest.approx([1, 1, 1, 3, 3, 3], rel=1e-15)
+
+
+def test_recent_matrices_are_remembered_by_content():
+    H = random_hessian(np.random.default_rng(3), [1.0, 2.0, 3.0])
+    first = eigen.eigenbasis(H)
+    assert eigen.eigenbasis(H.copy()) is first
+    assert eigen.eigenbasis(2 * H) is not first
+    with pytest.raises(ValueError, match="read-only"):
+        first.values[0] = 0.0
+
+
+def test_reordered_eigenvalues_do_not_change_a_diagonal_problem():
+    rng = np.random.default_rng(4)
+    lam, Sigma = np.array([3.0, 1e-9, 0.2]), random_covariance(rng, 3)
+    order = np.array([2, 0, 1])
+    S = lyapunov.discrete_stationary(np.diag(lam), Sigma, 0.5)
+    T = lyapunov.discrete_stationary(np.diag(lam[order]), Sigma[np.ix_(order, order)], 0.5)
+    assert relative(T, S[np.ix_(order, order)]) < 1e-15

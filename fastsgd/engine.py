@@ -61,6 +61,7 @@ def run(
         StoppedEarly: interrupt or time limit; the file can be resumed.
     """
     from fastsgd.spec import Spec, load_spec
+    from fastsgd.wave import warm
 
     say = note or (lambda text: None)
     checked = spec if isinstance(spec, Spec) and not overrides else load_spec(spec, overrides)  # type: ignore[arg-type]
@@ -75,17 +76,23 @@ def run(
         checked = existing_seed(checked, existing)
         compare(checked, existing)
         if existing.finished:
+            if not existing.sealed:
+                store.open_writer(target).close()  # killed while it finished: opening completes that
             say(f"{target} is complete already; nothing to do")
             return existing
     deadline = None if time_limit is None else time.monotonic() + time_limit
     with kernel_lock, StopRequest() as stop:
-        say("compiling or loading kernels")
+        say("loading kernels, compiling what is new")
         used = use_threads(threads)
-        plan = _plan(checked.draw_seed(), allow_unstable)
-        writer = _writer(plan, target, existing is not None, force, used)
+        try:
+            plan = _plan(checked.draw_seed(), allow_unstable)
+            warm(plan)
+        except KeyboardInterrupt:
+            raise StoppedEarly(f"{stop.reason} before anything was simulated; nothing is lost") from None
+        stop.saving = True
         if existing is not None:
             say(f"resuming {target}")
-        with writer:
+        with _writer(plan, target, existing is not None, force, used) as writer:
             _Runner(plan, writer, stop, deadline, progress).run()
     return store.open_run(target)
 

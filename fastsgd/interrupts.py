@@ -9,10 +9,13 @@ from typing import Any
 
 
 class StopRequest:
-    """While entered, the first SIGINT or SIGTERM sets `reason`; a second SIGINT interrupts at once."""
+    """While entered, SIGINT and SIGTERM raise KeyboardInterrupt until `saving` is set; from then on the first one only sets
+    `reason`, and a second SIGINT interrupts at once.
+    """
 
     def __init__(self) -> None:
         self.reason: str | None = None
+        self.saving = False
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> StopRequest:
@@ -21,11 +24,14 @@ class StopRequest:
                 self._before[number] = signal.signal(number, self._note)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.reason is not None and number == signal.SIGINT:
-            raise KeyboardInterrupt
+        first = self.reason is None
         self.reason = "interrupted" if number == signal.SIGINT else "terminated"
+        if not self.saving or (not first and number == signal.SIGINT):
+            raise KeyboardInterrupt

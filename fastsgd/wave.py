@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fastsgd.kernels.moments import BLOCK, record_moments
 from fastsgd.kernels.philox import PURPOSE_START
 from fastsgd.kernels.quadratic import add_normals
-from fastsgd.moments import PARTIAL, Node, empty, places, reduce_blocks
+from fastsgd.moments import PARTIAL, Node, empty, join, places, reduce_blocks
 from fastsgd.plan import Plan
 
 
@@ -126,6 +126,15 @@ class Wave:
             if s + 1 == len(plan.steps):
                 self.final[a] = x
         self.recorded += 1
+
+
+def warm(plan: Plan) -> None:
+    """Compile or load every kernel that a wave calls, on two blocks of replicates and one step."""
+    wave = Wave(plan, 0, 2 * BLOCK, 0)
+    wave._run(wave.delta, 0, 0, 1)
+    if wave.recorded == 0:
+        wave._record()
+    join(wave.nodes[0], wave.nodes[0], 0, 0)
 
 
 def not_finite(delta: NDArray[np.float64]) -> NDArray[np.bool_]:

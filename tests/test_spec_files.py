@@ -1,5 +1,6 @@
 """Tables and matrices of a user: what is read, and the one line that says what is wrong and where."""
 
+import csv
 import re
 
 import h5py
@@ -8,7 +9,7 @@ import pytest
 
 from fastsgd.errors import InputError, SpecError
 from fastsgd.problems.matrices_check import check_matrices, check_matrix
-from fastsgd.spec import Spec, load_spec
+from fastsgd.spec import Spec, csv_table, load_spec
 from fastsgd.spec.files import read_matrix, read_table
 
 X = np.array([[1.0, 2.5], [3.0, -4.0], [5.0, 6e-3]])
@@ -104,6 +105,21 @@ def test_several_bad_cells_come_together_but_not_thousands(tmp_path):
     assert [line.split(", column ")[1][:3] for line in found] == ['"y"', '"a"', '"y"']
     found = lines_of(read_table, write(tmp_path / "x.csv", "a,y\n" + "x,y\n" * 1000), "y")
     assert len(found) == 6 and "1995 more" in found[-1]
+
+
+def test_both_ways_of_reading_give_the_same_numbers(tmp_path):
+    """Seventeen digits, subnormals and short decimals, read at once by NumPy and cell by cell."""
+    rng = np.random.default_rng(5)
+    cells = [repr(float(x)) for x in rng.normal(size=300) * 10.0 ** rng.integers(-320, 300, 300)] + [
+        "5e-324",
+        "0.1",
+        "1e22",
+    ]
+    path = write(tmp_path / "x.csv", "a,y\n" + "".join(f"{cell},1\n" for cell in cells))
+    quick = read_table(path, "y").features[:, 0]
+    lines = csv.reader(path.read_text().splitlines()[1:])
+    slow = csv_table._row_by_row(path, lines, ["a", "y"])[:, 0]
+    assert quick.tobytes() == slow.tobytes() == np.array([float(cell) for cell in cells]).tobytes()
 
 
 def test_a_sum_that_overflows_hides_no_number(tmp_path):

@@ -148,6 +148,19 @@ def test_time_average_is_the_average_of_the_risk_covariance(eta, count, stride):
     assert transient.time_average_variance(F, H, Sigma, eta, count, stride) == pytest.approx(V.mean(), rel=1e-11)
 
 
+@pytest.mark.parametrize("eta", [1e-4, 0.4, 0.79])
+@pytest.mark.parametrize(("count", "stride"), [(1, 1), (30, 1), (13, 7)])
+def test_time_average_covariance_is_the_average_of_the_path_covariance(eta, count, stride):
+    rng = np.random.default_rng(11)
+    H, Sigma = random_hessian(rng, [0.3, 1.0, 2.5]), random_covariance(rng, 3)
+    S = lyapunov.discrete_stationary(H, Sigma, eta)
+    V = transient.path_covariance(H, eta, stride * np.arange(count), np.array([S] * count))
+    got = transient.time_average_covariance(H, Sigma, eta, count, stride)
+    assert got == pytest.approx(V.mean(axis=(0, 1)), rel=1e-10)
+    long_run = 10**7 * transient.time_average_covariance(H, Sigma, 0.4, 10**7)
+    assert long_run == pytest.approx(np.linalg.inv(H) @ Sigma @ np.linalg.inv(H), rel=1e-4)
+
+
 def test_malformed_schedules_and_steps():
     def call(etas, steps):
         return transient.moments(np.eye(1), np.eye(1), etas, steps, np.zeros(1), np.zeros((1, 1)))

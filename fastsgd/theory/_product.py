@@ -51,7 +51,7 @@ def _slices(x: Pair, bits: int) -> tuple[list[Array], np.ndarray]:
     _, exponent = np.frexp(np.max(np.abs(hi), axis=1))
     shift = (bits - exponent)[:, None]
     hi, lo = np.ldexp(hi, shift), np.ldexp(lo, shift)
-    slices = []
+    slices: list[Array] = []
     while len(slices) < SLICES and (not slices or np.any(hi)):
         top = np.rint(hi)
         slices.append(top)

@@ -124,6 +124,23 @@ def time_average_variance(
     return float(np.sum(weights * (K + 2.0 * lags)) / K**2)
 
 
+def time_average_covariance(
+    H: ArrayLike | Eigenbasis, Sigma: ArrayLike, eta: float, count: int, stride: int = 1
+) -> Array:
+    """Covariance of the time average (1/K) sum_{j<K} Delta_{k + j stride} of one stationary run, float64[d, d].
+
+    S_ij [K + sum_{n<K} (K - n)(a_i^(n stride) + a_j^(n stride))]/K^2 in the eigenbasis; any noise distribution.
+    Times K it tends to H^-1 Sigma H^-1 for stride 1 (Polyak-Ruppert, Section 8.4). Arguments as in `time_average_variance`.
+    """
+    basis = eigenbasis(H)
+    S = basis.into(discrete_stationary(basis, Sigma, eta))
+    K, stride = _check.count("count", count), _check.count("stride", stride)
+    x, a, g = factors.contraction(basis, float(eta))
+    logs, sign = factors.log_magnitude(x, a, g), np.where(a < 0.0, -1.0, 1.0)
+    sums = lagged_sum(x * factors.geometric_sum(x, logs, sign, stride), K)
+    return basis.back(S * (K + np.add.outer(sums, sums)) / K**2)
+
+
 def lagged_sum(u: Array, K: int) -> Array:
     """sum_{j=1}^{K-1} (K - j) r^j, r = 1 - u, 0 <= u <= 2, elementwise, by a series where K u is small."""
     # With phi = (K u - (1 - r^K))/u^2 = sum_{m>=0} (-u)^m binom(K, m + 2), the sum is r phi.

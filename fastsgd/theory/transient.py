@@ -14,10 +14,20 @@ from fastsgd.theory.risk import (
     risk,
     risk_covariance,
     risk_variance,
+    time_average_covariance,
     time_average_variance,
 )
 
-__all__ = ["moments", "path_covariance", "risk", "risk_covariance", "risk_variance", "risks", "time_average_variance"]
+__all__ = [
+    "moments",
+    "path_covariance",
+    "risk",
+    "risk_covariance",
+    "risk_variance",
+    "risks",
+    "time_average_covariance",
+    "time_average_variance",
+]
 
 
 def moments(

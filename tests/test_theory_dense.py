@@ -61,6 +61,8 @@ def test_twelve_digits(top, name, noise):
     got = lyapunov.discrete_stationary(H, Sigma, eta)
     assert np.linalg.norm(got - S) < 1e-12 * np.linalg.norm(S)
     assert lyapunov.stationary_risk(H, H, Sigma, eta) == pytest.approx(risk, rel=1e-12)
+    leading = lyapunov.continuous_stationary_risk(H, H, Sigma, eta)
+    assert leading == pytest.approx(eta * np.trace(Sigma) / 2, rel=1e-12)  # (35)
     zero = np.zeros(d)
     _, covs = transient.moments(H, Sigma, eta, [1000], zero, np.zeros((d, d)))
     assert np.linalg.norm(covs[0] - Sk) < 1e-12 * np.linalg.norm(Sk)

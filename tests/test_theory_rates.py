@@ -2,6 +2,7 @@
 
 import math
 
+import mpmath as mp
 import numpy as np
 import pytest
 from reference_theory import random_covariance, random_hessian
@@ -36,6 +37,14 @@ def test_decaying_condition():
     assert "must be > 1" in rates.rate_regime(np.eye(2), 0.5, 1.0)
     assert rates.rate_regime(np.eye(2), 0.1, 0.7) == "Cov/eta -> S"
     assert "no limit" in rates.rate_regime(np.eye(2), 0.1, 0.5)
+
+
+def test_decaying_covariance_close_to_its_condition():
+    lam, c = 0.7, (0.5 + 1e-9) / 0.7
+    V = rates.decaying_covariance([[lam]], [[1.0]], c)
+    margin = mp.mpf(2) * mp.mpf(c) * mp.mpf(lam) - 1
+    assert V.item() == pytest.approx(float(mp.mpf(c) ** 2 / margin), rel=1e-13)
+    assert c * c / (2 * c * lam - 1) != pytest.approx(V.item(), rel=1e-12)  # control: the plain formula loses digits
 
 
 def test_slow_schedule_limit():

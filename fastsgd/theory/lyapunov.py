@@ -42,6 +42,13 @@ def stationary_risk(F: ArrayLike, H: ArrayLike | Eigenbasis, Sigma: ArrayLike, e
     return float(np.sum(basis.into(_check.symmetric("F", F, basis.dimension)) * S))
 
 
+def continuous_stationary_risk(F: ArrayLike, H: ArrayLike | Eigenbasis, Sigma: ArrayLike, eta: float) -> float:
+    """tr(F S), S of `continuous_stationary`, summed in the eigenbasis of H; for F = H it is eta tr(Sigma)/2 (35)."""
+    basis, noise, eta = _arguments(H, Sigma, eta)
+    S = eta * basis.into(noise) / np.add.outer(basis.values, basis.values)
+    return float(np.sum(basis.into(_check.symmetric("F", F, basis.dimension)) * S))
+
+
 def _discrete(H: ArrayLike | Eigenbasis, Sigma: ArrayLike, eta: float) -> tuple[Eigenbasis, Array]:
     basis, noise, eta = _arguments(H, Sigma, eta)
     x, _, g = factors.contraction(basis, eta)

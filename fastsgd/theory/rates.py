@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastsgd.theory import _check, lyapunov
+from fastsgd.theory import _check, _dd, lyapunov
 from fastsgd.theory._check import Array
 from fastsgd.theory.eigen import Eigenbasis, eigenbasis
 from fastsgd.theory.geometry import sandwich
@@ -28,7 +28,8 @@ def decaying_covariance(H: ArrayLike | Eigenbasis, Sigma: ArrayLike, c: float) -
             f"2 c lambda_min(H) must be > 1 for the rate 1/k, got {margin:.6g}; "
             f"take c > {_needed(basis)} or an exponent below 1"
         )
-    shifted = 2.0 * c * basis.values - 1.0
+    hi, lo = _dd.two_product(2.0 * c, basis.values)  # exact, for 2 c l close to 1
+    shifted = (hi - 1.0) + (lo + 2.0 * c * basis.correction)
     return basis.back(c * c * noise / (0.5 * np.add.outer(shifted, shifted)))
 
 

@@ -130,7 +130,8 @@ def time_average_covariance(
     """Covariance of the time average (1/K) sum_{j<K} Delta_{k + j stride} of one stationary run, float64[d, d].
 
     S_ij [K + sum_{n<K} (K - n)(a_i^(n stride) + a_j^(n stride))]/K^2 in the eigenbasis; any noise distribution.
-    Times K it tends to H^-1 Sigma H^-1 for stride 1 (Polyak-Ruppert, Section 8.4). Arguments as in `time_average_variance`.
+    Times K it tends to H^-1 Sigma H^-1 for stride 1 (Polyak-Ruppert, Section 8.4). Arguments as in
+    `time_average_variance`.
     """
     basis = eigenbasis(H)
     S = basis.into(discrete_stationary(basis, Sigma, eta))

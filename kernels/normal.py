@@ -45,8 +45,8 @@ def normal_pair(block, step_low, replicate_low, high, k0, k1):
 
 
 @inline
-def fill_normals(count, purpose, replicate, step, k0, k1, out):
-    """Normals 0 .. count - 1 of `LANES` replicates at one step: out[j * LANES + lane], room for an even count.
+def fill_normals(count, purpose, replicate, step, k0, k1, out, begin):
+    """Normals 0 .. count - 1 of `LANES` replicates at one step: out[begin + j * LANES + lane], room for an even count.
 
     replicate: vector of replicate numbers; step, count: uint64.
     """
@@ -55,7 +55,7 @@ def fill_normals(count, purpose, replicate, step, k0, k1, out):
     step_low = step & _LOW
     for block in range(np.uint64((count + np.uint64(1)) >> np.uint64(1))):
         a, b = normal_pair(np.uint64(block), step_low, low, high, k0, k1)
-        at = np.uint64(block) * np.uint64(2 * LANES)
+        at = begin + np.uint64(block) * np.uint64(2 * LANES)
         store(out, at, a)
         store(out, at + np.uint64(LANES), b)
 
@@ -64,5 +64,5 @@ def fill_normals(count, purpose, replicate, step, k0, k1, out):
 def normals(seed, purpose, first_replicate, step, count, out):
     """Normals 0 .. count - 1 of replicates first_replicate .. + LANES - 1 at one step, as out[count (even), LANES] flat."""
     replicate = lane_numbers(LANES) + first_replicate
-    fill_normals(count, purpose, replicate, step, seed & _LOW, seed >> _32, out)
+    fill_normals(count, purpose, replicate, step, seed & _LOW, seed >> _32, out, np.uint64(0))
     return 0

@@ -16,7 +16,18 @@ from numba import prange
 
 from ._jit import LANES, inline, jit, pjit
 from .normal import fill_normals
-from .vector import lane_numbers, load, panel_axpy, panel_fma, panel_load, panel_scale, panel_store, panel_triangle
+from .vector import (
+    fma,
+    lane_numbers,
+    load,
+    panel_axpy,
+    panel_fma,
+    panel_load,
+    panel_scale,
+    panel_store,
+    panel_triangle,
+    store,
+)
 
 _LOW = np.uint64(0xFFFFFFFF)
 _32 = np.uint64(32)
@@ -25,6 +36,7 @@ _1 = np.uint64(1)
 
 _PANELS = (8, 4, 2, 1) if LANES >= 16 else (4, 2, 1)
 _TALL = np.uint64(_PANELS[0])
+_TOGETHER = 32  # normals a replicate that are made before they are used
 
 
 def panels(dimension):
@@ -60,14 +72,14 @@ def _rows(height):
     """One panel of `height` rows of the recursion, as a function that melts into the step."""
 
     @inline
-    def rows(top, start, at, coefficients, minus_lam, eta, z, delta, offset):
+    def rows(top, start, at, coefficients, minus_lam, eta, z, source, delta, offset):
         row = offset + top * _W
         position = panel_load(height, delta, row, LANES)
         drift = panel_scale(minus_lam, top, position)
         for j in range(start, top):
-            drift = panel_fma(drift, 0, coefficients, at, load(z, np.uint64(j) * _W, LANES))
+            drift = panel_fma(drift, 0, coefficients, at, load(z, source + np.uint64(j) * _W, LANES))
             at += np.uint64(height)
-        drift = panel_triangle(drift, coefficients, at, z, top * _W)
+        drift = panel_triangle(drift, coefficients, at, z, source + top * _W)
         panel_store(delta, row, panel_axpy(eta, drift, position))
         return at + np.uint64(height * height)
 
@@ -81,29 +93,56 @@ _rows_1 = _rows(1)
 
 
 @inline
-def _step(dimension, coefficients, starts, minus_lam, eta, z, delta, offset):
+def _step(dimension, coefficients, starts, minus_lam, eta, z, source, delta, offset):
     """Delta <- Delta + eta (C z - lam Delta) for one arm of one block."""
     at = np.uint64(0)
     top = np.uint64(0)
     panel = np.uint64(0)
     while top + _TALL <= dimension:
         if np.uint64(8) == _TALL:
-            at = _rows_8(top, starts[panel], at, coefficients, minus_lam, eta, z, delta, offset)
+            at = _rows_8(top, starts[panel], at, coefficients, minus_lam, eta, z, source, delta, offset)
         else:
-            at = _rows_4(top, starts[panel], at, coefficients, minus_lam, eta, z, delta, offset)
+            at = _rows_4(top, starts[panel], at, coefficients, minus_lam, eta, z, source, delta, offset)
         top += _TALL
         panel += _1
     rest = dimension - top
     if rest & np.uint64(4):
-        at = _rows_4(top, starts[panel], at, coefficients, minus_lam, eta, z, delta, offset)
+        at = _rows_4(top, starts[panel], at, coefficients, minus_lam, eta, z, source, delta, offset)
         top += np.uint64(4)
         panel += _1
     if rest & np.uint64(2):
-        at = _rows_2(top, starts[panel], at, coefficients, minus_lam, eta, z, delta, offset)
+        at = _rows_2(top, starts[panel], at, coefficients, minus_lam, eta, z, source, delta, offset)
         top += np.uint64(2)
         panel += _1
     if rest & _1:
-        _rows_1(top, starts[panel], at, coefficients, minus_lam, eta, z, delta, offset)
+        _rows_1(top, starts[panel], at, coefficients, minus_lam, eta, z, source, delta, offset)
+
+
+@inline
+def _fill_steps(steps, dimension, purpose, replicate, first_step, k0, k1, z):
+    """Normals of `steps` successive steps, one step after another, each with room for an even count."""
+    stride = (dimension + _1) & ~_1
+    for k in range(steps):
+        at = np.uint64(k) * stride * _W
+        fill_normals(dimension, purpose, replicate, first_step + np.uint64(k), k0, k1, z, at)
+
+
+@jit
+def _advance_two(minus_lam, coefficients, eta, z, steps, first, state):
+    """`steps` steps of a block in two dimensions (one arm) with the state in registers; the same operations as `_step`."""
+    x = load(state, np.uint64(0), LANES)
+    y = load(state, _W, LANES)
+    at = np.uint64(0)
+    for k in range(first, first + steps):
+        z0 = load(z, at, LANES)
+        z1 = load(z, at + _W, LANES)
+        drift_x = fma(coefficients[0], z0, minus_lam[0] * x)
+        drift_y = fma(coefficients[3], z1, fma(coefficients[1], z0, minus_lam[1] * y))
+        x = fma(eta[k], drift_x, x)
+        y = fma(eta[k], drift_y, y)
+        at += np.uint64(2) * _W
+    store(state, np.uint64(0), x)
+    store(state, _W, y)
 
 
 @jit
@@ -113,7 +152,10 @@ def _advance_block(minus_lam, coefficients, starts, eta, seed, purpose, replicat
     d = np.uint64(dimension)
     begin = block * LANES
     here = min(LANES, replicates - begin)
-    z = np.empty((dimension + 1) * LANES)
+    stride = dimension + dimension % 2
+    # In few dimensions the normals of several steps are made together, or there is too little to do side by side.
+    chunk = max(1, _TOGETHER // stride)
+    z = np.empty(chunk * stride * LANES)
     state = np.zeros(arms * dimension * LANES)
     for a in range(arms):
         for lane in range(here):
@@ -122,11 +164,17 @@ def _advance_block(minus_lam, coefficients, starts, eta, seed, purpose, replicat
     numbers = lane_numbers(LANES) + (replicate + np.uint64(begin))
     k0 = seed & _LOW
     k1 = seed >> _32
-    for k in range(eta.shape[1]):
-        fill_normals(d, purpose, numbers, first_step + np.uint64(k), k0, k1, z)
-        for a in range(arms):
-            offset = np.uint64(a) * d * _W
-            _step(d, coefficients[a], starts, minus_lam[a], eta[a, k], z, state, offset)
+    for first in range(0, eta.shape[1], chunk):
+        steps = min(chunk, eta.shape[1] - first)
+        _fill_steps(steps, d, purpose, numbers, first_step + np.uint64(first), k0, k1, z)
+        if arms == 1 and dimension == 2 and starts[0] == 0:
+            _advance_two(minus_lam[0], coefficients[0], eta[0], z, steps, first, state)
+            continue
+        for k in range(steps):
+            for a in range(arms):
+                offset = np.uint64(a) * d * _W
+                source = np.uint64(k * stride) * _W
+                _step(d, coefficients[a], starts, minus_lam[a], eta[a, first + k], z, source, state, offset)
     for a in range(arms):
         for lane in range(here):
             for i in range(dimension):

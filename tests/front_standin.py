@@ -34,6 +34,7 @@ class StandInRun:
     means: dict[str, np.ndarray]
     covariances: dict[str, np.ndarray]
     counts: dict[str, np.ndarray]
+    finals: dict[str, np.ndarray]
     diverged: dict[str, np.ndarray]
     replicates: int
     path: Path = Path("standin.h5")
@@ -63,6 +64,9 @@ class StandInRun:
 
     def moments(self, arm):
         return self.counts[arm], self.means[arm], self.covariances[arm]
+
+    def final(self, arm):
+        return self.finals[arm]
 
     def diverged_at(self, arm):
         return self.diverged[arm]
@@ -113,6 +117,7 @@ def stored(arms, hessian, noises, metric, steps, paths) -> StandInRun:
             for n, x in paths.items()
         },
         counts={n: np.full(length, replicates) for n in arms},
+        finals={n: x[:, -1] for n, x in paths.items()},
         diverged={n: np.full(replicates, -1) for n in arms},
         replicates=replicates,
     )

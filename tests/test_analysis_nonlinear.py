@@ -7,6 +7,8 @@ import pytest
 from front_standin import arm_spec, stored
 
 import fastsgd
+import fastsgd.analysis
+from fastsgd.analysis.arms import final_sizes
 
 STEPS = np.array([100, 400, 700, 1000])
 REPLICATES = 4000
@@ -41,10 +43,11 @@ def run():
 
 def test_the_limit_is_consistent_and_single_steps_are_not(run):
     report = fastsgd.ratio(run)
-    limits = [row for row in report.rows if row.quantity == "risk (step size -> 0)"]
-    assert [row.step for row in limits] == [1000, None]
+    limits = [(row.quantity, row.step) for row in report.rows if row.quantity.endswith("(step size -> 0)")]
+    risk, covariance = "risk (step size -> 0)", "covariance (step size -> 0)"
+    assert limits == [(risk, 1000), (covariance, 1000), (risk, None)]
     assert report.consistent
-    assert report.tests == 2
+    assert report.tests == 3
     full = [row for row in report.rows if (row.arm, row.quantity) == ("full", "risk")]
     assert all(row.z > 5 and not row.in_verdict for row in full)
     assert any("extrapolated to step size 0" in note for note in report.notes)
@@ -60,6 +63,15 @@ def test_the_correction_shrinks_with_the_step_size(run):
         frozen = eta**2 * s / (1 - (1 - eta * h) ** 2)
         true = eta**2 * s / (1 - (1 - eta * h) ** 2 - 0.6 * eta**2)
         assert abs(c["correction"] - (h @ true / (h @ frozen) - 1)) < 4 * c["standard_error"]
+
+
+def test_final_sizes_average_to_the_covariance_row(run):
+    report = fastsgd.ratio(run)
+    evaluation = fastsgd.analysis.evaluate(run)
+    for prediction, seen in zip(evaluation.predictions, evaluation.observed, strict=True):
+        key = (prediction.model.arm, "covariance", 1000)
+        (row,) = [row for row in report.rows if (row.arm, row.quantity, row.step) == key]
+        assert final_sizes(prediction, seen).mean() == pytest.approx(row.empirical, rel=1e-12)
 
 
 def test_a_wrong_design_is_rejected_in_the_limit(run):

@@ -5,7 +5,8 @@ import pytest
 from scipy import stats
 
 from fastsgd.analysis.quadratic_form import QuadraticForm
-from fastsgd.analysis.steps import sphericity, whitener
+from fastsgd.analysis.steps import sphericity
+from fastsgd.analysis.whitening import whitener
 from fastsgd.analysis.zscores import (
     Z_LIMIT,
     z_exact,

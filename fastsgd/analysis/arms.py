@@ -16,7 +16,7 @@ from fastsgd.theory import richardson
 
 Array = NDArray[np.float64]
 
-EXTRAPOLATED = "risk (step size -> 0)"
+LIMIT = "(step size -> 0)"
 ROUNDING = 1e-9
 FEWEST_REPLICATES = 30  # a skewness-corrected sample standard error is trusted from here on
 
@@ -57,13 +57,13 @@ def differ_in_step_size_only(predictions: Sequence[Prediction]) -> bool:
 
 
 def extrapolated_rows(predictions: Sequence[Prediction], observed: Sequence[Observed]) -> Iterator[Row]:
-    """Rows "risk (step size -> 0)": the ratio measured/frozen-noise extrapolated to step size 0 (Richardson).
+    """Rows "risk (step size -> 0)" and "covariance (step size -> 0)": measured/predicted in the limit of step size 0.
 
-    With J arms the terms of order eta .. eta^(J-1) cancel. One row at the last recorded step, and one over all steps at
-    which every arm is on its plateau (within 1 %) and has forgotten its start, if there are several: before that the
-    ratio is no polynomial of the step size. The error comes from
-    sum_j w_j (ratio of replicate i in arm j) over the replicates i, which share their draws across the arms. No rows
-    where a replicate diverged or with one replicate.
+    Richardson: with J arms the terms of order eta .. eta^(J-1) cancel. At the last recorded step; for the risk also
+    over all steps at which every arm is on its plateau (within 1 %) and has forgotten its start, if there are several:
+    before that the ratio is no polynomial of the step size. The error comes from sum_j w_j (ratio of replicate i in
+    arm j) over the replicates i, which share their draws across the arms. No rows where a replicate diverged or with
+    one replicate.
     """
     if observed[0].replicates < 2:
         return
@@ -76,16 +76,29 @@ def extrapolated_rows(predictions: Sequence[Prediction], observed: Sequence[Obse
     settled = np.all([p.at_plateau(0.01) & p.forgotten() for p in predictions], axis=0)
     level = [s for s in usable if settled[s]]
     if last in usable:
-        yield _extrapolated(predictions, observed, np.asarray([last]), int(predictions[0].steps[last]))
+        step = int(predictions[0].steps[last])
+        yield _extrapolated(predictions, _risks(predictions, observed, [last]), "risk", step)
+        sizes = np.stack([final_sizes(p, o) for p, o in zip(predictions, observed, strict=True)])
+        yield _extrapolated(predictions, sizes, "covariance", step)
     if len(level) > 1:
-        yield _extrapolated(predictions, observed, np.asarray(level), None)
+        yield _extrapolated(predictions, _risks(predictions, observed, level), "risk", None)
 
 
-def _extrapolated(
-    predictions: Sequence[Prediction], observed: Sequence[Observed], index: NDArray[np.int64], step: int | None
-) -> Row:
-    weights = richardson.weights([p.model.schedule.size for p in predictions])
-    ratios = np.stack([scale_factors(p, o, index)[0] for p, o in zip(predictions, observed, strict=True)])
-    each = weights @ ratios
+def _risks(predictions: Sequence[Prediction], observed: Sequence[Observed], steps: Sequence[int]) -> Array:
+    """Measured/predicted risk of each replicate in each arm, float64[J, R]."""
+    index = np.asarray(steps)
+    return np.stack([scale_factors(p, o, index)[0] for p, o in zip(predictions, observed, strict=True)])
+
+
+def final_sizes(prediction: Prediction, observed: Observed) -> Array:
+    """(x_i - mean)' S^+ (x_i - mean) / rank at the last step, float64[R]; their mean is tr(S^+ Chat) / rank."""
+    whiten, n = prediction.whitener(len(prediction.steps) - 1), observed.replicates
+    white = (observed.final - np.mean(observed.final, axis=0)) @ whiten
+    sizes: Array = np.sum(white * white, axis=1) * (n / (n - 1) / whiten.shape[1])
+    return sizes
+
+
+def _extrapolated(predictions: Sequence[Prediction], ratios: Array, what: str, step: int | None) -> Row:
+    each = richardson.weights([p.model.schedule.size for p in predictions]) @ ratios
     error, z = z_sample_mean(each, 1.0)
-    return Row("all", EXTRAPOLATED, step, float(np.mean(each)), error, 1.0, z, len(each), error)
+    return Row("all", f"{what} {LIMIT}", step, float(np.mean(each)), error, 1.0, z, len(each), error)

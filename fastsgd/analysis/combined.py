@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from fastsgd.analysis.observed import Observed
 from fastsgd.analysis.prediction import Prediction
 from fastsgd.analysis.rows import Row
-from fastsgd.analysis.steps import whitener
 from fastsgd.analysis.zscores import z_pearson3, z_sample_mean
 from fastsgd.theory import paths
 from fastsgd.theory.eigen import eigenbasis
@@ -88,7 +87,7 @@ def sample_risk_row(prediction: Prediction, observed: Observed, index: NDArray[n
 
 def covariance_row(prediction: Prediction, observed: Observed, index: NDArray[np.int64]) -> Row:
     """Scale factor of the whitened covariances, correlation between steps included (Gaussian; exact for one step)."""
-    whiten = [whitener(prediction.covariance[s]) for s in index]
+    whiten = [prediction.whitener(int(s)) for s in index]
     pairs = zip(index, whiten, strict=True)
     sizes = np.asarray([np.einsum("ia,ij,ja->", B, observed.covariance[s], B) for s, B in pairs])
     ranks = np.asarray([float(B.shape[1]) for B in whiten])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from fastsgd.analysis.arms import EXTRAPOLATED
+from fastsgd.analysis.arms import LIMIT
 from fastsgd.analysis.observed import Observed
 from fastsgd.analysis.prediction import Prediction
 from fastsgd.analysis.rows import Row
@@ -42,10 +42,10 @@ def nonlinear_notes(predictions: Sequence[Prediction], rows: Sequence[Row]) -> l
     if all(p.model.exact for p in predictions):
         return []
     notes = []
-    if any(row.quantity.startswith(EXTRAPOLATED) for row in rows):
+    if any(row.quantity.endswith(LIMIT) for row in rows):
         notes.append(
-            "predictions are frozen-noise (leading order in the step size); the verdict stands on their ratio to the "
-            "measured risk extrapolated to step size 0, the rows of single steps are shown only"
+            "predictions are frozen-noise (leading order in the step size); the verdict stands on measured/predicted "
+            "extrapolated to step size 0, the rows of single arms are shown only"
         )
         notes += _far_from_plateau(predictions)
     else:

@@ -19,6 +19,7 @@ class Observed:
         risk: risk of each replicate, float64[R, S]; NaN from the step at which a replicate diverged.
         count, mean, covariance: int64[S], float64[S, d], float64[S, d, d] (normalised by count - 1) of Delta over the
             replicates that had not diverged.
+        final: Delta of each replicate at the last recorded step, float64[R, d]; not finite where it diverged.
         diverged_at: step at which a replicate diverged, int64[R]; -1 for none.
     """
 
@@ -26,6 +27,7 @@ class Observed:
     count: NDArray[np.int64]
     mean: Array
     covariance: Array
+    final: Array
     diverged_at: NDArray[np.int64]
 
     @classmethod
@@ -34,7 +36,8 @@ class Observed:
         risk = np.asarray(run.risk(arm), dtype=np.float64)
         count, mean, covariance = run.moments(arm)
         diverged_at = np.asarray(run.diverged_at(arm))[: len(risk)]
-        return cls(risk, np.asarray(count), np.asarray(mean), np.asarray(covariance), diverged_at)
+        final = np.asarray(run.final(arm), dtype=np.float64)
+        return cls(risk, np.asarray(count), np.asarray(mean), np.asarray(covariance), final, diverged_at)
 
     @property
     def replicates(self) -> int:

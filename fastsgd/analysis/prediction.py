@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastsgd.analysis.model import Model
 from fastsgd.analysis.quadratic_form import QuadraticForm
+from fastsgd.analysis.whitening import whitener
 from fastsgd.theory import geometry, lyapunov, transient
 
 Array = NDArray[np.float64]
@@ -29,6 +30,8 @@ class Prediction:
     steps: NDArray[np.int64]
     mean: Array
     covariance: Array
+    _laws: dict[int, QuadraticForm] = field(default_factory=dict, repr=False, compare=False)
+    _whiteners: dict[int, Array] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, model: Model, steps: ArrayLike) -> Prediction:
@@ -58,8 +61,16 @@ class Prediction:
         )
 
     def risk_distribution(self, index: int) -> QuadraticForm:
-        """Distribution of the risk of one replicate at steps[index], Gaussian."""
-        return QuadraticForm.of(self.model.metric, self.mean[index], self.covariance[index])
+        """Distribution of the risk of one replicate at steps[index], Gaussian; found once."""
+        if index not in self._laws:
+            self._laws[index] = QuadraticForm.of(self.model.metric, self.mean[index], self.covariance[index])
+        return self._laws[index]
+
+    def whitener(self, index: int) -> Array:
+        """`whitening.whitener` of the covariance at steps[index], float64[d, rank]; found once."""
+        if index not in self._whiteners:
+            self._whiteners[index] = whitener(self.covariance[index])
+        return self._whiteners[index]
 
     @cached_property
     def random(self) -> NDArray[np.bool_]:

@@ -16,21 +16,6 @@ from fastsgd.analysis.zscores import Z_LIMIT, z_exact, z_gamma, z_pearson3, z_sa
 
 Array = NDArray[np.float64]
 
-RANK_TOLERANCE = 1e-12
-
-
-def whitener(covariance: Array) -> Array:
-    """B float64[d, r] with B'SB = I on the range of S and BB' a generalised inverse of S; r is the rank.
-
-    S is scaled to a correlation matrix first, so that coordinates of very different sizes lose no digits; eigenvalues
-    of the correlation matrix below 1e-12 of the largest count as zero.
-    """
-    deviation = np.sqrt(np.diagonal(covariance))
-    scale = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > 0)
-    values, vectors = np.linalg.eigh(covariance * np.outer(scale, scale))
-    inside = values > RANK_TOLERANCE * max(float(np.max(values)), 1e-300)
-    return scale[:, None] * vectors[:, inside] / np.sqrt(values[inside])
-
 
 def step_rows(prediction: Prediction, observed: Observed) -> Iterator[Row]:
     """Rows of one arm at every recorded step whose risk is random, in the order of the steps.
@@ -80,7 +65,7 @@ def unbounded_row(prediction: Prediction, observed: Observed, s: int) -> Row:
 def moment_rows(prediction: Prediction, observed: Observed, s: int) -> Iterator[Row]:
     """Covariance (size and shape) and mean at one step, as ratios to what Gaussian samples give on average."""
     arm, step, n, whole = prediction.model.arm, int(prediction.steps[s]), int(observed.count[s]), observed.whole(s)
-    whiten = whitener(prediction.covariance[s])
+    whiten = prediction.whitener(s)
     rank = whiten.shape[1]
     if n > 1:
         white = whiten.T @ observed.covariance[s] @ whiten

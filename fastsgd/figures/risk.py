@@ -16,7 +16,7 @@ from fastsgd.figures.style import Look, look, panels
 LINE_POINTS = 160
 LINE_UP_TO = 100.0  # predicted risk drawn, in units of the largest measured one: an unstable one soon leaves every axis
 LINEAR_UP_TO = 4.0  # largest over smallest risk that a linear axis still shows well
-DODGE = 1.025  # between arms, so that their error bars do not hide each other
+DODGE = 0.01  # between arms, of the width of the axis: their error bars must not hide each other
 
 
 def draw(evaluations: Sequence[Evaluation]) -> Any:
@@ -25,9 +25,10 @@ def draw(evaluations: Sequence[Evaluation]) -> Any:
     for column, evaluation in enumerate(evaluations):
         top, below = axes[0, column], axes[1, column]
         top.set_xscale("log")
-        arms = len(evaluation.predictions)
+        arms, positive = len(evaluation.predictions), [k for k in evaluation.predictions[0].steps if k > 0]
+        apart = DODGE * max(1.0, np.log(positive[-1] / positive[0])) if positive else 0.0
         for index, prediction in enumerate(evaluation.predictions):
-            _arm(top, below, evaluation, prediction, look(index), DODGE ** (index - (arms - 1) / 2))
+            _arm(top, below, evaluation, prediction, look(index), float(np.exp(apart * (index - (arms - 1) / 2))))
         top.set_title(labels.title(evaluation))
         top.set_ylabel(labels.risk_axis(evaluation))
         if _spread(evaluation) > LINEAR_UP_TO:
@@ -68,11 +69,12 @@ def _arm(top: Any, below: Any, evaluation: Evaluation, prediction: Prediction, s
     top.plot(line.steps[shown], line.risk[shown], color=style.color, linestyle=style.line)
     if not rows:
         return
-    step = np.asarray([r.step for r in rows]) * dodge
+    step = np.asarray([r.step for r in rows], dtype=np.float64)
+    shifted = step * dodge
     value, error = np.asarray([(r.empirical, r.standard_error) for r in rows]).T
     expected = np.asarray([r.predicted for r in rows])
     top.errorbar(
-        step, value, yerr=2 * error, color=style.color, marker=style.marker, linestyle="none", capsize=2,
+        shifted, value, yerr=2 * error, color=style.color, marker=style.marker, linestyle="none", capsize=2,
         markerfacecolor="white",
     )  # fmt: skip
     # An empty handle shows line and marker of the arm together in the legend.
@@ -85,6 +87,6 @@ def _arm(top: Any, below: Any, evaluation: Evaluation, prediction: Prediction, s
     for side in (-1, 1):
         below.plot(step, 1 + side * relative, color=style.color, linestyle=style.line, linewidth=0.5)
     below.plot(
-        step, value / expected, color=style.color, marker=style.marker, linestyle=style.line, linewidth=0.6,
+        shifted, value / expected, color=style.color, marker=style.marker, linestyle=style.line, linewidth=0.6,
         markerfacecolor="white",
     )  # fmt: skip

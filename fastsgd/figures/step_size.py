@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastsgd.analysis.arms import EXTRAPOLATED
+from fastsgd.analysis.arms import LIMIT
 from fastsgd.analysis.ratios import Evaluation
 from fastsgd.analysis.rows import Row
 from fastsgd.errors import InputError
@@ -33,7 +33,7 @@ def _run(panel: Any, evaluation: Evaluation) -> None:
     ratios = np.asarray([row.empirical / row.predicted for row in points])
     for index, (size, row, ratio) in enumerate(zip(sizes, points, ratios, strict=True)):
         _point(panel, index, size, ratio, row.standard_error / row.predicted, row.arm)
-    limit = next((r for r in evaluation.report.rows if (r.quantity, r.step) == (EXTRAPOLATED, last)), None)
+    limit = next((r for r in evaluation.report.rows if (r.quantity, r.step) == (f"risk {LIMIT}", last)), None)
     if limit is not None:
         _extrapolation(panel, sizes, ratios, limit)
     panel.axhline(1, color="black", linewidth=0.8)

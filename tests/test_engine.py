@@ -5,55 +5,16 @@ import subprocess
 import sys
 import time
 
-import h5py
 import numpy as np
 import pytest
 from reference_quadratic import advance as slow
+from small_runs import datasets, results, tables
 
 import fastsgd
 from fastsgd import plan as plan_module
 from fastsgd.errors import InputError, StoppedEarly
 from fastsgd.plan import make_plan
 from fastsgd.spec import load_spec
-
-
-def tables(**changes):
-    """A small quadratic spec; keys with __ stand for dotted ones."""
-    spec = {
-        "name": "small",
-        "seed": 5,
-        "replicates": 150,
-        "problem": {
-            "kind": "quadratic",
-            "dimension": 3,
-            "hessian": {"eigenvalues": [0.5, 1.0, 4.0]},
-            "noise": {"spectrum": "loguniform", "low": 0.2, "high": 5.0, "basis": "random", "seed": 7},
-        },
-        "sampling": {"design": "fresh", "batch": 4},
-        "step": {"size": 0.1},
-        "record": {"steps": [0, 3, 10, 40]},
-    }
-    for key, value in changes.items():
-        *path, last = key.split("__")
-        table = spec
-        for part in path:
-            table = table.setdefault(part, {})
-        table[last] = value
-    return spec
-
-
-def datasets(path):
-    """Every dataset of a run file as bytes, commit bookkeeping included."""
-    found = {}
-    with h5py.File(path, "r") as file:
-        file.visititems(
-            lambda name, item: found.__setitem__(name, item[...].tobytes()) if isinstance(item, h5py.Dataset) else None
-        )
-    return found
-
-
-def results(path):
-    return {name: data for name, data in datasets(path).items() if not name.startswith("checkpoint")}
 
 
 def test_iterates_equal_the_slow_recursion(tmp_path):
@@ -98,7 +59,7 @@ def test_waves_threads_segments_and_interruptions_leave_every_byte(tmp_path, sta
     )
     fastsgd.run(spec, tmp_path / "whole.h5", threads=1)
     fastsgd.run(spec, tmp_path / "two.h5", threads=2)
-    assert results(tmp_path / "whole.h5") == results(tmp_path / "two.h5")
+    assert datasets(tmp_path / "whole.h5") == datasets(tmp_path / "two.h5")
 
     stops = 0  # every call ends after one segment
     while True:

@@ -12,8 +12,10 @@ import store_standin as standin
 from fastsgd import store
 from fastsgd.errors import FastsgdError, InputError, RunError
 from fastsgd.store import creation
-from fastsgd.store.opened import opened, structure
+from fastsgd.store.opened import opened, structure, text
+from fastsgd.store.raw import RawFile
 from fastsgd.store.record import FINAL_SEQUENCE, Record, Slot
+from fastsgd.store.static import static_sum
 
 
 def places(path):
@@ -209,33 +211,37 @@ def test_random_flips_never_crash_a_reader(unfinished):
     assert (done.returncode, done.stdout, done.stderr) == (0, "read\n", "")
 
 
-def test_structure_checksum_sees_any_flip_outside_of_the_data(tmp_path):
-    """The CRC32 in the commit record covers headers, names, problem arrays: what HDF5 itself may not notice."""
-    from fastsgd.store.layout import MUTABLE
-    from fastsgd.store.raw import RawFile
-
-    path = tmp_path / "run.h5"
+def test_structure_checksum_sees_any_flip_of_what_is_static_and_no_provenance(tmp_path):
+    path, other = tmp_path / "run.h5", tmp_path / "other.h5"
     standin.create(path).close()
+    standin.create(other, provenance={"software": {"name": "test"}, "command": ["another", "one"]}).close()
+    wanted = store.open_run(path)._record.structure
+    assert wanted == store.open_run(other)._record.structure
+    standin.create(other, 21, force=True).close()
+    assert wanted != store.open_run(other)._record.structure
     with opened(path) as file:
         made = structure(path, file)
-    changing = [made.extents[name] for name, kind in made.kinds.items() if kind in MUTABLE]
-    wanted = Record.decode(path.read_bytes()[made.extents["checkpoint/records"].offset :]).structure
-    inside = {i for e in changing for i in range(e.offset, e.end)}
-    rng = random.Random(2)
+        texts = {name: text(file, name) for name in ("spec", "checkpoint/layout")}
+    static = {name: made.extents[name] for name, kind in made.kinds.items() if kind == "static"}
+    assert {"hessian", "step", "pool_features", "step_size"} <= static.keys()
 
-    def checksum():
+    def checksum(attrs=made.attrs, texts=texts):
         file = RawFile(path)
         try:
-            return file.crc_outside(changing, file.size())
+            return static_sum(file, attrs, texts, static)
         finally:
             file.close()
 
     assert checksum() == wanted
-    for _ in range(60):
-        offset = rng.randrange(path.stat().st_size)
-        flip(path, offset)
-        assert (checksum() == wanted) == (offset in inside)
-        flip(path, offset)
+    assert checksum(attrs={**made.attrs, "identity": "0"}) != wanted
+    assert checksum(texts={**texts, "spec": texts["spec"] + " "}) != wanted
+    for name, place in static.items():
+        for offset in (place.offset, place.end - 1):
+            flip(path, offset)
+            assert checksum() != wanted, name
+            flip(path, offset)
+    flip(path, made.extents["risk"].offset)
+    assert checksum() == wanted
 
 
 def test_too_little_space_refuses_before_anything_is_made(tmp_path, monkeypatch):

@@ -13,11 +13,12 @@ from numpy.typing import ArrayLike, NDArray
 from fastsgd.errors import InputError, RunError
 from fastsgd.store import layout, skeleton
 from fastsgd.store.format import ATTRIBUTE_LIMIT, FORMAT, FORMAT_VERSION, LAYOUT, PAGE, RECORDS, Progress
-from fastsgd.store.layout import MUTABLE, Extra, Sizes, Variable
+from fastsgd.store.layout import Extra, Sizes, Variable
 from fastsgd.store.lock import WriterLock
 from fastsgd.store.memory import SparseFile
 from fastsgd.store.raw import CHUNK, Extent, RawFile, sync_folder
 from fastsgd.store.record import Record
+from fastsgd.store.static import static_sum
 from fastsgd.store.writer import RunWriter, open_locked
 
 
@@ -93,7 +94,7 @@ def create(
             raise RunError(f"{path} exists already; give another file, or force to replace it")
         temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
         try:
-            _write(RawFile(temporary, "new", shown=path), memory, extents, parts, note)
+            _write(RawFile(temporary, "new", shown=path), memory, extents, parts, attrs, documents, note)
             _put_in_place(temporary, path)
         except BaseException:
             with suppress(OSError):
@@ -157,7 +158,13 @@ def _clean(path: Path) -> None:
 
 
 def _write(
-    file: RawFile, memory: SparseFile, extents: Mapping[str, Extent], parts: Sequence[Variable], note: Any
+    file: RawFile,
+    memory: SparseFile,
+    extents: Mapping[str, Extent],
+    parts: Sequence[Variable],
+    attrs: Mapping[str, Any],
+    documents: Mapping[str, str],
+    note: Any,
 ) -> None:
     try:
         for page, content in sorted(memory.pages.items()):
@@ -170,8 +177,9 @@ def _write(
             elif v.dtype != "str":
                 file.fill(extents[v.name], v.fill)
         file.grow(memory.size)
-        changing = [extents[v.name] for v in parts if v.kind in MUTABLE]
-        record = Record(0, Progress(), file.crc_outside(changing, memory.size), note=note)
+        static = {v.name: extents[v.name] for v in parts if v.kind == "static" and v.name in extents}
+        texts = {name: documents[name] for name in ("spec", LAYOUT)}
+        record = Record(0, Progress(), static_sum(file, attrs, texts, static), note=note)
         place: Extent = extents[RECORDS]
         file.write_bytes(place.at(record.row).offset, record.encode(place.shape[1]))
         file.sync()

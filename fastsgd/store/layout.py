@@ -14,7 +14,6 @@ from fastsgd.store.record import record_size
 
 # kinds: static is written at creation and never again; replicate has a row a replicate (after the arm); result comes
 # at the end; slot is kept twice, node in a pool of twice as many as are alive; checksum and record tell of the rest.
-MUTABLE = ("replicate", "result", "slot", "node", "checksum", "record")
 
 
 @dataclass(frozen=True)
@@ -269,4 +268,4 @@ def document(sizes: Sizes, parts: Sequence[Variable]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-__all__ = ["LAYOUT", "MUTABLE", "Extra", "Sizes", "Variable", "checked_columns", "document", "variables"]
+__all__ = ["LAYOUT", "Extra", "Sizes", "Variable", "checked_columns", "document", "variables"]

@@ -6,7 +6,7 @@ durability and failure are ours to decide. Any error is a RunError in one line.
 
 import os
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
@@ -138,15 +138,6 @@ class RawFile:
         data = as_bytes(pattern)
         for offset in range(0, extent.nbytes, len(data)):
             self.write_bytes(extent.offset + offset, data[: extent.nbytes - offset])
-
-    def crc_outside(self, extents: Iterable[Extent], end: int) -> int:
-        """CRC32 of the bytes before `end` that lie in none of the extents."""
-        crc, place = 0, 0
-        for start, stop in [*sorted((e.offset, e.end) for e in extents if e.nbytes), (end, end)]:
-            for at in range(place, start, CHUNK):
-                crc = zlib.crc32(self.read_bytes(at, min(CHUNK, start - at)), crc)
-            place = max(place, stop)
-        return crc
 
     def size(self) -> int:
         with self._guard("read"):

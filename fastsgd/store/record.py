@@ -46,7 +46,7 @@ class Record:
     Attributes:
         sequence: grows by one a commit.
         progress: how far the run was.
-        structure: CRC32 of all bytes of the file that never change.
+        structure: CRC32 of what never changes (`static.static_sum`).
         arrays: name -> Slot of the doubly kept arrays.
         nodes: alive nodes of the moment tree.
         results: name -> CRC32 of results; not empty once they are written.

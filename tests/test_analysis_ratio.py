@@ -216,3 +216,12 @@ def test_several_runs_are_one_list(run):
     assert both["verdict"] == "inconsistent"
     assert len(both["runs"]) == 2
     assert len(joint_csv([first, second]).splitlines()) == 1 + len(first.rows) + len(second.rows)
+
+
+def test_rounding_around_an_optimum_is_no_noise():
+    """A predicted risk of 0 allows what rounding of theta leaves, relative to theta*, and not more."""
+    run = simulate({"main": arm_spec()}, HESSIAN, {"main": NOISE}, 3, [1, 10], seed=1)
+    problem = {"main": run.problems["main"] | {"noise": np.zeros((3, 3)), "optimum": np.array([3.0, 0.0, 0.0])}}
+    rounding = replace(run, problems=problem, risks={"main": np.full((3, 2), 1e-30)})
+    assert fastsgd.ratio(rounding).consistent
+    assert not fastsgd.ratio(replace(rounding, risks={"main": np.full((3, 2), 1e-18)})).consistent

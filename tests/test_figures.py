@@ -95,3 +95,9 @@ def test_an_unstable_prediction_is_drawn_as_far_as_it_is_finite(run):
     for axes in figure(far).axes:
         for line in axes.lines:
             assert np.all(np.isfinite(np.asarray(line.get_ydata(), dtype=float)))
+
+
+def test_no_variance_to_draw_is_one_line(run):
+    silent = {arm: problem | {"noise": np.zeros((3, 3))} for arm, problem in run.problems.items()}
+    with pytest.raises(InputError, match="no predicted variance"):
+        figure(replace(run, problems=silent), kind="covariance")

@@ -17,7 +17,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Model:
-    """One arm: H, G (per-sample gradient covariance at the optimum; pool: S_n with 1/n) and F, float64[d, d].
+    """One arm: H, G (per-sample gradient covariance at the optimum; pool: S_n with 1/n) and F, float64[d, d]; theta*.
 
     `exact` is False where the linear recursion is only the leading order in the step size (a nonlinear problem).
     """
@@ -27,6 +27,7 @@ class Model:
     hessian: Array
     noise: Array
     metric: Array
+    optimum: Array
     pool_size: int | None
     exact: bool
 
@@ -81,7 +82,8 @@ def built(arm: str, arm_spec: Any) -> Model:
         problem = problems.build(arm_spec)
     except ValueError as error:
         raise InputError(str(error)) from None
-    return Model(arm, arm_spec, problem.hessian, problem.noise, problem.metric, problem.pool_size, problem.exact)
+    matrices = (problem.hessian, problem.noise, problem.metric, problem.optimum)
+    return Model(arm, arm_spec, *matrices, problem.pool_size, problem.exact)
 
 
 def from_run(run: Any) -> list[Model]:
@@ -94,4 +96,5 @@ def stored(run: Any, arm: str, arm_spec: Any) -> Model:
     arrays = run.problem(arm)
     pool = len(arrays["pool_features"]) if "pool_features" in arrays else None
     exact = arm_spec.problem.kind == "quadratic"
-    return Model(arm, arm_spec, arrays["hessian"], arrays["noise"], arrays["metric"], pool, exact)
+    hessian, noise, metric, optimum = (arrays[name] for name in ("hessian", "noise", "metric", "optimum"))
+    return Model(arm, arm_spec, hessian, noise, metric, optimum, pool, exact)

@@ -39,7 +39,7 @@ def errors_text(predictions: Sequence[Prediction]) -> str:
 
 
 def nonlinear_notes(predictions: Sequence[Prediction], rows: Sequence[Row]) -> list[str]:
-    if all(p.model.exact for p in predictions):
+    if all(p.model.exact or not p.random.any() for p in predictions):
         return []
     notes = []
     if any(row.quantity.endswith(LIMIT) for row in rows):

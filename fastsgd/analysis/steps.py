@@ -49,10 +49,13 @@ def risk_row(prediction: Prediction, observed: Observed, s: int) -> Row:
 
 def certain_row(prediction: Prediction, observed: Observed, s: int) -> Row:
     """Mean risk at a step where the prediction leaves no randomness (no noise at all)."""
-    values, expected = observed.survivors(s), float(prediction.risk[s])
-    mean, start = float(np.mean(values)), float(prediction.risk[0])
-    z = z_exact(mean, expected, scale=start)
-    return Row(prediction.model.arm, "risk", int(prediction.steps[s]), mean, 0.0, expected, z, len(values))
+    values, expected, model = observed.survivors(s), float(prediction.risk[s]), prediction.model
+    mean = float(np.mean(values))
+    # What rounding of theta alone leaves: (1e-12)^2 of the risk of theta* and of the start.
+    floor = 1e-24 * (float(prediction.risk[0]) + float(np.trace(model.metric)) * float(np.max(model.optimum**2)))
+    z = z_exact(mean, expected, floor)
+    tested = model.exact or expected == 0
+    return Row(model.arm, "risk", int(prediction.steps[s]), mean, 0.0, expected, z, len(values), in_verdict=tested)
 
 
 def unbounded_row(prediction: Prediction, observed: Observed, s: int) -> Row:

@@ -85,9 +85,9 @@ def z_sample_mean(values: NDArray[np.float64], expected: float) -> tuple[float, 
     return error * unit, z_student(t + g * (t * t / 3 + 1 / 6) + g * g * t**3 / 27, n - 1)
 
 
-def z_exact(value: float, expected: float, scale: float = 0.0) -> float:
-    """z of a value whose predicted variance is zero: deviations are measured in rounding errors (1e-10 relative)."""
-    unit = 1e-10 * max(abs(expected), scale)
+def z_exact(value: float, expected: float, floor: float = 0.0) -> float:
+    """z of a value whose predicted variance is zero, in units of rounding: 1e-10 relative, `floor` absolute."""
+    unit = 1e-10 * abs(expected) + floor
     if value == expected:
         return 0.0
     return clip((value - expected) / unit) if unit > 0 else math.copysign(Z_LIMIT, value - expected)

@@ -24,12 +24,18 @@ def draw(evaluations: Sequence[Evaluation]) -> Any:
 def _run(top: Any, below: Any, evaluation: Evaluation) -> None:
     if evaluation.report.replicates < 2:
         raise InputError(f"{evaluation.report.run} has 1 replicate, which has no covariance; run with replicates >= 2")
+    lowest: list[float] = []
+    highest: list[float] = []
     for index, (prediction, seen) in enumerate(zip(evaluation.predictions, evaluation.observed, strict=True)):
         style = look(index)
         expected, value = np.diagonal(prediction.covariance[-1]), np.diagonal(seen.covariance[-1])
         shown = np.isfinite(expected) & (expected > 0) & np.isfinite(value)
         order = np.argsort(expected[shown])
         expected, value = expected[shown][order], value[shown][order]
+        if not len(expected):
+            continue
+        lowest.append(expected[0])
+        highest.append(expected[-1])
         relative = 2 * np.sqrt(2 / max(int(seen.count[-1]) - 1, 1))
         marks = {"color": style.color, "marker": style.marker, "linestyle": "none", "markerfacecolor": "none"}
         top.errorbar(
@@ -37,7 +43,10 @@ def _run(top: Any, below: Any, evaluation: Evaluation) -> None:
         )
         below.plot(expected, value / expected, **marks)
         below.axhspan(1 - relative, 1 + relative, color=style.color, alpha=0.1, linewidth=0)
-    top.axline((expected[0], expected[0]), (expected[-1] * 1.0001, expected[-1] * 1.0001), color="black", linewidth=0.8)
+    if not lowest:
+        raise InputError(f"{evaluation.report.run} has no predicted variance at its last step; plot --kind risk")
+    end = (min(lowest), max(highest) * 1.0001)
+    top.axline((end[0], end[0]), (end[1], end[1]), color="black", linewidth=0.8)
     top.set_title(labels.title(evaluation))
     top.set_xscale("log")
     top.set_yscale("log")

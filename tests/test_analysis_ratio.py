@@ -75,6 +75,7 @@ def test_three_per_cent_of_the_step_size_show_when_all_steps_are_taken_together(
     assert combined.standard_error < min(r.standard_error for r in by_quantity(report, "covariance", "main").values())
 
 
+@pytest.mark.slow
 def test_the_standard_error_of_all_steps_is_the_scatter_between_runs():
     """200 small runs: the scatter of the combined rows agrees with the stated error, and their z is standard normal."""
     rows = {"risk (all steps)": [], "covariance (all steps)": []}
@@ -88,6 +89,7 @@ def test_the_standard_error_of_all_steps_is_the_scatter_between_runs():
         assert stats.kstest([row.z for row in found], "norm").pvalue > 1e-4
 
 
+@pytest.mark.slow
 def test_false_alarms_with_fifty_replicates_in_two_dimensions():
     """300 runs tested at 5 %: at most 15 + 4 sqrt(15) alarms (tests of a run are correlated, so fewer are expected)."""
     hessian, noise = matrices(2)

@@ -77,6 +77,7 @@ def test_cumulants_of_a_noncentral_singular_form_against_monte_carlo():
     assert form.deviation == pytest.approx(np.sqrt(form.relative_cumulant(2)) * form.unit)
 
 
+@pytest.mark.slow
 def test_tail_rates_of_the_mean_risk_at_two_dimensions_and_fifty_replicates():
     """200 000 means of 50: P(z > 3) = P(z < -3) = 0.00135 each; a plain z = (mean - expected) / s.e. misses both."""
     rng = np.random.default_rng(12)
@@ -93,6 +94,7 @@ def test_tail_rates_of_the_mean_risk_at_two_dimensions_and_fifty_replicates():
     assert not within(np.sum(plain < -3), trials, rate)
 
 
+@pytest.mark.slow
 def test_tail_rates_of_the_sample_mean_of_skewed_values():
     """Exponential values, n = 100: the corrected statistic keeps the rate within 1.5 x, Student's does not."""
     rng = np.random.default_rng(13)

@@ -60,6 +60,16 @@ def fill_normals(count, purpose, replicate, step, k0, k1, out, begin):
         store(out, at + np.uint64(LANES), b)
 
 
+@inline
+def fill_steps(steps, dimension, purpose, replicate, first_step, seed, out):
+    """Normals 0 .. dimension - 1 of `steps` successive steps, one step after another, each with room for an even count."""
+    stride = np.uint64(dimension + dimension % 2) * np.uint64(LANES)
+    for k in range(steps):
+        step = first_step + np.uint64(k)
+        at = np.uint64(k) * stride
+        fill_normals(np.uint64(dimension), purpose, replicate, step, seed & _LOW, seed >> _32, out, at)
+
+
 @jit
 def normals(seed, purpose, first_replicate, step, count, out):
     """Normals 0 .. count - 1 of replicates first_replicate .. + LANES - 1 at one step, as out[count (even), LANES] flat."""

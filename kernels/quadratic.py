@@ -15,7 +15,7 @@ import numpy as np
 from numba import prange
 
 from ._jit import LANES, inline, jit, pjit
-from .normal import fill_normals
+from .normal import fill_steps
 from .vector import (
     fma,
     lane_numbers,
@@ -29,8 +29,6 @@ from .vector import (
     store,
 )
 
-_LOW = np.uint64(0xFFFFFFFF)
-_32 = np.uint64(32)
 _W = np.uint64(LANES)
 _1 = np.uint64(1)
 
@@ -118,18 +116,9 @@ def _step(dimension, coefficients, starts, minus_lam, eta, z, source, delta, off
         _rows_1(top, starts[panel], at, coefficients, minus_lam, eta, z, source, delta, offset)
 
 
-@inline
-def _fill_steps(steps, dimension, purpose, replicate, first_step, k0, k1, z):
-    """Normals of `steps` successive steps, one step after another, each with room for an even count."""
-    stride = (dimension + _1) & ~_1
-    for k in range(steps):
-        at = np.uint64(k) * stride * _W
-        fill_normals(dimension, purpose, replicate, first_step + np.uint64(k), k0, k1, z, at)
-
-
 @jit
 def _advance_two(minus_lam, coefficients, eta, z, steps, first, state):
-    """`steps` steps of a block in two dimensions (one arm) with the state in registers; the same operations as `_step`."""
+    """`steps` steps of a block in two dimensions (one arm) with the state in registers; the operations are those of `_step`."""
     x = load(state, np.uint64(0), LANES)
     y = load(state, _W, LANES)
     at = np.uint64(0)
@@ -145,40 +134,66 @@ def _advance_two(minus_lam, coefficients, eta, z, steps, first, state):
     store(state, _W, y)
 
 
+@inline
+def steps_together(dimension):
+    """How many steps' normals are made before they are used: in few dimensions one step gives too little to overlap."""
+    return max(1, _TOGETHER // (dimension + dimension % 2))
+
+
+@inline
+def run_steps(minus_lam, coefficients, starts, eta, z, first, steps, rows, state):
+    """Steps first .. first + steps - 1 of all arms of one block, with their normals in z.
+
+    state: flat [arm, rows >= d, LANES]; eta: float64[A, K].
+    """
+    arms, dimension = minus_lam.shape
+    d = np.uint64(dimension)
+    if arms == 1 and dimension == 2 and starts[0] == 0:
+        _advance_two(minus_lam[0], coefficients[0], eta[0], z, steps, first, state)
+        return
+    stride = np.uint64(dimension + dimension % 2) * _W
+    for k in range(steps):
+        source = np.uint64(k) * stride
+        for a in range(arms):
+            offset = np.uint64(a * rows) * _W
+            _step(d, coefficients[a], starts, minus_lam[a], eta[a, first + k], z, source, state, offset)
+
+
+@inline
+def load_block(delta, begin, rows, state):
+    """Copy replicates begin .. of delta [A, R, d] into the lanes of state, flat [arm, rows, LANES]."""
+    arms, replicates, dimension = delta.shape
+    for a in range(arms):
+        for lane in range(min(LANES, replicates - begin)):
+            for i in range(dimension):
+                state[(a * rows + i) * LANES + lane] = delta[a, begin + lane, i]
+
+
+@inline
+def store_block(state, begin, rows, delta):
+    """The inverse of `load_block`."""
+    arms, replicates, dimension = delta.shape
+    for a in range(arms):
+        for lane in range(min(LANES, replicates - begin)):
+            for i in range(dimension):
+                delta[a, begin + lane, i] = state[(a * rows + i) * LANES + lane]
+
+
 @jit
 def _advance_block(minus_lam, coefficients, starts, eta, seed, purpose, replicate, first_step, block, delta):
     """Run the replicates of one block (rows block * LANES ... of delta) through the steps of a segment."""
-    arms, replicates, dimension = delta.shape
-    d = np.uint64(dimension)
+    arms, _, dimension = delta.shape
     begin = block * LANES
-    here = min(LANES, replicates - begin)
-    stride = dimension + dimension % 2
-    # In few dimensions the normals of several steps are made together, or there is too little to do side by side.
-    chunk = max(1, _TOGETHER // stride)
-    z = np.empty(chunk * stride * LANES)
+    chunk = steps_together(dimension)
+    z = np.empty(chunk * (dimension + 1) * LANES)
     state = np.zeros(arms * dimension * LANES)
-    for a in range(arms):
-        for lane in range(here):
-            for i in range(dimension):
-                state[(a * dimension + i) * LANES + lane] = delta[a, begin + lane, i]
+    load_block(delta, begin, dimension, state)
     numbers = lane_numbers(LANES) + (replicate + np.uint64(begin))
-    k0 = seed & _LOW
-    k1 = seed >> _32
     for first in range(0, eta.shape[1], chunk):
         steps = min(chunk, eta.shape[1] - first)
-        _fill_steps(steps, d, purpose, numbers, first_step + np.uint64(first), k0, k1, z)
-        if arms == 1 and dimension == 2 and starts[0] == 0:
-            _advance_two(minus_lam[0], coefficients[0], eta[0], z, steps, first, state)
-            continue
-        for k in range(steps):
-            for a in range(arms):
-                offset = np.uint64(a) * d * _W
-                source = np.uint64(k * stride) * _W
-                _step(d, coefficients[a], starts, minus_lam[a], eta[a, first + k], z, source, state, offset)
-    for a in range(arms):
-        for lane in range(here):
-            for i in range(dimension):
-                delta[a, begin + lane, i] = state[(a * dimension + i) * LANES + lane]
+        fill_steps(steps, dimension, purpose, numbers, first_step + np.uint64(first), seed, z)
+        run_steps(minus_lam, coefficients, starts, eta, z, first, steps, dimension, state)
+    store_block(state, begin, dimension, delta)
 
 
 @pjit

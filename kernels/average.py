@@ -1,0 +1,204 @@
+"""Time averages of a run: moments of the iterates after a burn-in, every `thin` steps, while the recursion goes on.
+
+Replicates are taken in groups of `GROUP`. A group's sums over samples and replicates (of Delta and of Delta Delta', in
+working coordinates) stay in cache; each replicate's risk is summed over batches of successive samples, from whose scatter
+errors and autocorrelation are estimated.
+
+Sample m (m = 0, 1, ...) is taken after step burn_in + (m + 1) thin. Second moments are kept as tiles of 4 rows by 8 columns
+of the lower triangle (`tiles`, `untile`), each updated in registers by all replicates of a sample.
+"""
+
+import numpy as np
+from numba import prange
+
+from ._jit import LANES, inline, jit, pjit
+from .normal import fill_steps
+from .quadratic import load_block, run_steps, steps_together, store_block
+from .vector import (
+    doubles,
+    fma,
+    lane_numbers,
+    load,
+    panel_fma,
+    panel_load,
+    panel_store,
+    reduce_add,
+    store,
+    store_transposed,
+)
+
+GROUP = 16
+
+_1 = np.uint64(1)
+_4 = np.uint64(4)
+_8 = np.uint64(8)
+_TILE = np.uint64(32)
+_PARTS = GROUP // LANES
+_TOGETHER = 2
+
+
+def padded(dimension):
+    """Coordinates with room for whole vectors of eight."""
+    return -(-dimension // 8) * 8
+
+
+def tiles(dimension):
+    """Length of the tiled lower triangle."""
+    return 32 * sum(top // 8 + 1 for top in range(0, dimension, 4))
+
+
+def untile(second, dimension):
+    """Symmetric [..., d, d] from tiled lower triangles [..., tiles(d)]."""
+    side = padded(dimension)
+    square = np.zeros((*second.shape[:-1], side, side))
+    at = 0
+    for top in range(0, dimension, 4):
+        for left in range(0, top + 4, 8):
+            square[..., top : top + 4, left : left + 8] = second[..., at : at + 32].reshape(*second.shape[:-1], 4, 8)
+            at += 32
+    lower = np.tril(square[..., :dimension, :dimension])
+    return lower + np.swapaxes(np.tril(lower, -1), -1, -2)
+
+
+@jit
+def _sums(x, rows, dimension, first, second):
+    """Add `rows` iterates (rows of the flat x, padded) to the sums of Delta and Delta Delta'."""
+    side = np.uint64((dimension + 7) // 8 * 8)
+    for left in range(np.uint64(0), side, _8):
+        total = load(first, np.uint64(left), 8)
+        for r in range(rows):
+            total = total + load(x, np.uint64(r) * side + np.uint64(left), 8)
+        store(first, np.uint64(left), total)
+    at = np.uint64(0)
+    for top in range(np.uint64(0), np.uint64(dimension), _4):
+        for left in range(np.uint64(0), np.uint64(top) + _4, _8):
+            tile = panel_load(4, second, at, 8)
+            for r in range(rows):
+                row = np.uint64(r) * side
+                tile = panel_fma(tile, 0, x, row + np.uint64(top), load(x, row + np.uint64(left), 8))
+            panel_store(second, at, tile)
+            at += _TILE
+
+
+@jit
+def _risks(x, rows, dimension, metric, diagonal, risk):
+    """Add x' metric x of each of `rows` iterates to risk; metric float64[side, side], padded with zeros."""
+    side = np.uint64((dimension + 7) // 8 * 8)
+    for r in range(rows):
+        row = np.uint64(r) * side
+        total = doubles(0.0, 8)
+        if diagonal:
+            for left in range(np.uint64(0), side, _8):
+                part = load(x, row + np.uint64(left), 8)
+                total = fma(load(metric, np.uint64(left), 8) * part, part, total)
+        else:
+            for left in range(np.uint64(0), side, _8):
+                drift = doubles(0.0, 8)
+                for j in range(np.uint64(dimension)):
+                    drift = fma(x[row + np.uint64(j)], load(metric, np.uint64(j) * side + np.uint64(left), 8), drift)
+                total = fma(drift, load(x, row + np.uint64(left), 8), total)
+        risk[r] += reduce_add(total)
+
+
+@inline
+def _sample_number(step, burn_in, thin):
+    """How many samples have been taken once `step` steps are done."""
+    return (step - burn_in) // thin if step > burn_in else np.int64(0)
+
+
+@jit
+def _average_group(
+    minus_lam, coefficients, starts, eta, seed, purpose, replicate, first_step, burn_in, thin, samples, metric, diagonal,
+    group, delta, first, second, risk,
+):  # fmt: skip
+    """Run one group through a segment and add its samples to first [A, side], second [A, tiles], risk [A, rows, B]."""
+    arms, replicates, dimension = delta.shape
+    batches = risk.shape[2]
+    begin = group * GROUP
+    here = min(GROUP, replicates - begin)
+    side = (dimension + 7) // 8 * 8
+    length = arms * side * LANES
+    state = np.zeros(_PARTS * length)
+    # Samples wait until `_TOGETHER` of them are there, so that a tile is fetched and written back less often. The sums
+    # are the same: each takes its terms in the same order.
+    room = (_TOGETHER * here + GROUP) * side
+    x = np.zeros(arms * room)
+    waiting = 0
+    chunk = steps_together(dimension)
+    z = np.empty(chunk * (dimension + 1) * LANES)
+    for part in range(_PARTS):
+        if begin + part * LANES < replicates:
+            load_block(delta, begin + part * LANES, side, state[part * length : (part + 1) * length])
+    done = 0
+    while done < eta.shape[1]:
+        now = np.int64(first_step) + done
+        taken = _sample_number(now, burn_in, thin)
+        ahead = burn_in + (taken + 1) * thin - now
+        steps = min(chunk, eta.shape[1] - done, ahead)
+        for part in range(_PARTS):
+            numbers = lane_numbers(LANES) + (replicate + np.uint64(begin + part * LANES))
+            fill_steps(steps, dimension, purpose, numbers, np.uint64(now), seed, z)
+            block = state[part * length : (part + 1) * length]
+            run_steps(minus_lam, coefficients, starts, eta, z, done, steps, side, block)
+        done += steps
+        if steps == ahead and taken < samples:
+            batch = taken * batches // samples
+            for a in range(arms):
+                place = a * room + waiting * here * side
+                for part in range(_PARTS):
+                    for top in range(0, side, 8):
+                        rows = panel_load(8, state, np.uint64(part * length + (a * side + top) * LANES), LANES)
+                        store_transposed(x, np.uint64(place + part * LANES * side + top), np.uint64(side), rows)
+                _risks(x[place:], here, dimension, metric[a], diagonal, risk[a, :, batch])
+            waiting += 1
+            if waiting == _TOGETHER:
+                for a in range(arms):
+                    _sums(x[a * room :], waiting * here, dimension, first[a], second[a])
+                waiting = 0
+    for a in range(arms):
+        _sums(x[a * room :], waiting * here, dimension, first[a], second[a])
+    for part in range(_PARTS):
+        if begin + part * LANES < replicates:
+            store_block(state[part * length : (part + 1) * length], begin + part * LANES, side, delta)
+
+
+@pjit
+def average_quadratic(
+    minus_lam, coefficients, starts, eta, seed, purpose, first_replicate, first_step, burn_in, thin, samples, metric, diagonal,
+    delta, first, second, risk,
+):  # fmt: skip
+    """`advance_quadratic` that also takes samples. The iterates have the same bits as without.
+
+    burn_in, thin, samples  int64: steps before the first sample's interval, steps a sample, samples in all
+    metric    float64[A, side * side] F in working coordinates, padded, or float64[A, side] its diagonal (`diagonal`)
+    delta     float64[A, R, d]             iterates, overwritten
+    first     float64[groups, A, side]     sums of Delta, added to
+    second    float64[groups, A, tiles]    sums of Delta Delta', added to
+    risk      float64[A, R, B]             sums of the risk over each batch of samples, added to
+    """
+    for group in prange(first.shape[0]):
+        begin = group * GROUP
+        end = min(begin + GROUP, delta.shape[1])
+        _average_group(
+            minus_lam, coefficients, starts, eta, seed, purpose, first_replicate, first_step, burn_in, thin, samples, metric,
+            diagonal, np.int64(group), delta, first[group], second[group], risk[:, begin:end],
+        )  # fmt: skip
+    return 0
+
+
+@pjit
+def add_sample(delta, metric, diagonal, batch, first, second, risk):
+    """One sample of iterates that any kernel left in delta [A, R, d]; sums as in `average_quadratic`."""
+    arms, replicates, dimension = delta.shape
+    side = (dimension + 7) // 8 * 8
+    for group in prange(first.shape[0]):
+        begin = group * GROUP
+        here = min(GROUP, replicates - begin)
+        x = np.zeros(GROUP * side)
+        for a in range(arms):
+            for r in range(here):
+                for i in range(dimension):
+                    x[r * side + i] = delta[a, begin + r, i]
+            _sums(x, here, dimension, first[group, a], second[group, a])
+            _risks(x, here, dimension, metric[a], diagonal, risk[a, begin : begin + here, batch])
+    return 0

@@ -57,9 +57,9 @@ class Plan(NamedTuple):
 class Scratch(NamedTuple):
     """Working memory of one thread."""
 
-    block: np.ndarray  # uint64: Philox block, step and first bound of each lane of a bulk
+    block: np.ndarray  # uint64: Philox block and step of each lane of a bulk
     step: np.ndarray
-    bound: np.ndarray
+    bound: np.ndarray  # uint64: what the integer from word 0 of each lane is below, then from word 1, 2, 3
     again: np.ndarray  # uint8[steps + 1]: a word of this batch may have to be rejected
     ring: np.ndarray  # uint32: a small batch, periodically extended
     pool: np.ndarray  # uint32: identity permutation (shuffle), bitmap (Floyd with a large batch)
@@ -100,11 +100,14 @@ def make_scratch(plan):
     """Working memory for `draw`; one for each thread."""
     lanes = plan.size >> _2
     blocks = plan.pitch >> _2
-    block, step, bound = np.empty(lanes, np.uint64), np.empty(lanes, np.uint64), np.empty(lanes, np.uint64)
+    block, step, bound = np.empty(lanes, np.uint64), np.empty(lanes, np.uint64), np.zeros(lanes * _4, np.uint64)
     for i in range(lanes):
         # Lanes beyond the last batch are made for nothing.
         block[i], step[i] = i % blocks, min(i // blocks, plan.steps)
-        bound[i] = plan.first + plan.slope * (block[i] << _2)
+        for word in range(_4):
+            number = (block[i] << _2) + word
+            if number < plan.b:
+                bound[word * lanes + i] = plan.first + plan.slope * number
     if plan.method == SHUFFLE:
         pool = np.empty(plan.n, np.uint32)
         for i in range(plan.n):
@@ -141,16 +144,16 @@ def _integers(plan, block, step_of, bound, again, seed, replicate, step, steps, 
     """The bounded integers of `steps` <= plan.steps successive batches from out[at] on; `pairs` is `out` as uint64."""
     k0, k1 = seed & _LOW, seed >> _32
     c2 = replicate & _LOW
-    s1, s2, s3 = plan.slope, plan.slope * _2, plan.slope * _3
+    lanes = np.uint64(block.size)
     to = at >> _1
     doubt = False
     for lane in range(_0, steps * (plan.pitch >> _2), np.uint64(LANES)):
         t = load(step_of, lane, LANES) + step
-        r0 = load(bound, lane, LANES)
         c3 = counter_high(PURPOSE_BATCH, replicate, t)
         w0, w1, w2, w3 = philox4x32(load(block, lane, LANES), t & _LOW, c2, c3, k0, k1)
-        r1, r2, r3 = (r0 + s1) & _LOW, (r0 + s2) & _LOW, (r0 + s3) & _LOW
-        r0 = r0 & _LOW
+        # The masks, idle otherwise, tell the compiler that a product of 32-bit numbers will do.
+        r0, r1 = load(bound, lane, LANES) & _LOW, load(bound, lane + lanes, LANES) & _LOW
+        r2, r3 = load(bound, lane + _2 * lanes, LANES) & _LOW, load(bound, lane + _3 * lanes, LANES) & _LOW
         m0, m1, m2, m3 = (w0 & _LOW) * r0, (w1 & _LOW) * r1, (w2 & _LOW) * r2, (w3 & _LOW) * r3
         # A word is rejected below 2^32 mod r, which is less than r: the division waits until it matters.
         doubtful = ((m0 & _LOW) < r0) | ((m1 & _LOW) < r1) | ((m2 & _LOW) < r2) | ((m3 & _LOW) < r3)
@@ -225,7 +228,7 @@ def _shuffle(b, batches, at, entries):
 def draw(plan, scratch, seed, replicate, step, steps, out, pairs, at):
     """Batches of `steps` <= plan.steps successive steps, `plan.pitch` apart, at out[at : at + plan.size].
 
-    out: uint32; pairs: the same memory as uint64; at: even. What lies between a batch and the next is meaningless.
+    out: uint32; pairs: the same memory as uint64; at: even. Zeros fill the gap between a batch and the next.
     """
     method, n, b, pitch, pool = plan.method, plan.n, plan.b, plan.pitch, scratch.pool
     again = scratch.again
@@ -245,17 +248,18 @@ def draw(plan, scratch, seed, replicate, step, steps, out, pairs, at):
 
 
 @jit
-def _draw_task(n, b, design, seed, first_replicate, first_step, out):
-    """Batches of some successive replicates: out uint32[R, steps, b]."""
+def _draw_task(task, tasks, n, b, design, seed, first_replicate, first_step, out):
+    """The part of `draw_batches` that is number `task` of `tasks`: some successive replicates."""
     plan = make_plan(n, b, design)
     scratch = make_scratch(plan)
     pairs = np.zeros(plan.size >> _1, np.uint64)
     bulk = pairs.view(np.uint32)
     total, pitch, b = np.uint64(out.shape[1]), plan.pitch, plan.b
-    for r in range(np.uint64(out.shape[0])):
+    replicates = out.shape[0]
+    for r in range(replicates * task // tasks, replicates * (task + 1) // tasks):
         for s in range(_0, total, plan.steps):
             steps = min(plan.steps, total - s)
-            draw(plan, scratch, seed, first_replicate + r, first_step + s, steps, bulk, pairs, _0)
+            draw(plan, scratch, seed, first_replicate + np.uint64(r), first_step + s, steps, bulk, pairs, _0)
             for k in range(steps):
                 for i in range(b):
                     out[r, s + k, i] = bulk[k * pitch + i]
@@ -268,8 +272,6 @@ def draw_batches(n, b, design, seed, first_replicate, first_step, tasks, out):
     design: WITHOUT_REPLACEMENT or WITH_REPLACEMENT; seed, first_*: uint64; tasks: how many parts the replicates
     are divided into among threads. Returns 0.
     """
-    replicates = out.shape[0]
     for task in prange(tasks):
-        start, stop = replicates * task // tasks, replicates * (task + 1) // tasks
-        _draw_task(n, b, design, seed, first_replicate + np.uint64(start), first_step, out[start:stop])
+        _draw_task(np.int64(task), tasks, n, b, design, seed, first_replicate, first_step, out)
     return 0

@@ -10,8 +10,9 @@ Order of operations (part of `stream_version`; all products below are fused into
     step        g = fma(ridge, theta, sum * (1/b));  Delta = fma(-eta, g, Delta)
 Nothing of it depends on lanes, threads or how many replicates are in flight.
 
-A row of the pool is a multiple of 8 doubles, aligned to a cache line: features, zeros, and the target last.
-Rows are asked for `_AHEAD` samples before they are needed, across steps: batches do not depend on the iterate.
+A row of the pool is a multiple of 8 doubles, aligned to a cache line: features, zeros, and the target last. Rows are
+asked for one batch (at most `_AHEAD` samples) before they are needed: batches do not depend on the iterate. Two
+replicates are advanced side by side, because the operations of a single one wait for each other.
 """
 
 import numpy as np
@@ -19,12 +20,13 @@ from numba import prange
 
 from ._jit import inline, jit, pjit
 from .draws import draw, make_plan, make_scratch
-from .lanes import lane_sums, panel_gather, prefetch
+from .lanes import gather, lane_sums, panel_gather, prefetch
 from .links import residual
-from .vector import doubles, fma, load, panel_store, panel_zero, store
+from .vector import doubles, fma, lane_numbers, load, panel_store, panel_zero, select, store
 
-_0, _1, _2, _7, _8 = (np.uint64(i) for i in (0, 1, 2, 7, 8))
+_0, _1, _2, _3, _4, _5, _6, _7, _8 = (np.uint64(i) for i in range(9))
 _AHEAD = np.uint64(32)
+_NEAR = 2**16  # doubles; a pool up to this size stays in the second-level cache by itself
 
 
 def row_width(d: int) -> int:
@@ -33,7 +35,7 @@ def row_width(d: int) -> int:
 
 
 def pack_pool(features: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Pool for the kernels: float64[n, row_width(d)] aligned to 64 bytes, from float64[n, d] and float64[n]."""
+    """Pool for the kernels: float64[n * row_width(d)] aligned to 64 bytes, from float64[n, d] and float64[n]."""
     n, d = features.shape
     width = row_width(d)
     # Not np.zeros: NumPy asks for large pages for arrays that it does not take from calloc.
@@ -43,16 +45,25 @@ def pack_pool(features: np.ndarray, targets: np.ndarray) -> np.ndarray:
     rows[:] = 0.0
     rows[:, :d] = features
     rows[:, -1] = targets
-    return rows
+    return rows.reshape(-1)
 
 
 @inline
-def _eight_margins(pool, width, batch, at, theta):
-    """Margins of the samples batch[at : at + 8] as a vector."""
-    o0, o1 = np.uint64(batch[at]) * width, np.uint64(batch[at + np.uint64(1)]) * width
-    o2, o3 = np.uint64(batch[at + np.uint64(2)]) * width, np.uint64(batch[at + np.uint64(3)]) * width
-    o4, o5 = np.uint64(batch[at + np.uint64(4)]) * width, np.uint64(batch[at + np.uint64(5)]) * width
-    o6, o7 = np.uint64(batch[at + np.uint64(6)]) * width, np.uint64(batch[at + np.uint64(7)]) * width
+def _fetch(pool, width, ring, at):
+    """Ask for the rows of the samples ring[at : at + 8]."""
+    for i in range(_8):
+        row = np.uint64(ring[at + i]) * width
+        for j in range(_0, width, _8):
+            prefetch(pool, row + j)
+
+
+@inline
+def _eight(family, pool, width, ring, at, theta):
+    """dl/dz of the samples ring[at : at + 8]."""
+    o0, o1 = np.uint64(ring[at]) * width, np.uint64(ring[at + _1]) * width
+    o2, o3 = np.uint64(ring[at + _2]) * width, np.uint64(ring[at + _3]) * width
+    o4, o5 = np.uint64(ring[at + _4]) * width, np.uint64(ring[at + _5]) * width
+    o6, o7 = np.uint64(ring[at + _6]) * width, np.uint64(ring[at + _7]) * width
     zero = doubles(0.0, 8)
     p0, p1, p2, p3, p4, p5, p6, p7 = zero, zero, zero, zero, zero, zero, zero, zero
     for j in range(_0, width, _8):
@@ -61,121 +72,168 @@ def _eight_margins(pool, width, batch, at, theta):
         p2, p3 = fma(load(pool, o2 + j, 8), t, p2), fma(load(pool, o3 + j, 8), t, p3)
         p4, p5 = fma(load(pool, o4 + j, 8), t, p4), fma(load(pool, o5 + j, 8), t, p5)
         p6, p7 = fma(load(pool, o6 + j, 8), t, p6), fma(load(pool, o7 + j, 8), t, p7)
-    return lane_sums(p0, p1, p2, p3, p4, p5, p6, p7)
+    e = width - _1
+    y = gather(pool, o0 + e, o1 + e, o2 + e, o3 + e, o4 + e, o5 + e, o6 + e, o7 + e)
+    return residual(family, lane_sums(p0, p1, p2, p3, p4, p5, p6, p7), y)
 
 
 @jit
-def _residuals(family, pool, width, batch, at, b, theta, targets, out):
-    """dl/dz of the samples batch[at : at + b] to `out`, eight at a time (what is beyond b is meaningless)."""
+def _residuals(family, pool, width, ring, here, following, b, theta, out, to):
+    """dl/dz of the batch at ring[here] to out[to:], eight at a time; beyond b it is meaningless.
+
+    `following`: place of the next batch. What stands behind a batch in the ring is an index too.
+    """
+    distance = min(b, _AHEAD)
+    far = pool.size > _NEAR
     for i in range(_0, b, _8):
-        for k in range(_8):
-            targets[k] = pool[np.uint64(batch[at + i + k]) * width + width - _1]
-        z = _eight_margins(pool, width, batch, at + i, theta)
-        store(out, i, residual(family, z, load(targets, _0, 8)))
+        if far:
+            j = i + distance
+            _fetch(pool, width, ring, here + j if j < b else following + (j - b))
+        store(out, to + i, _eight(family, pool, width, ring, here + i, theta))
+
+
+def _adder(lines):
+    """Sums of `lines` cache lines of coordinates, from coordinate j on, for two batches side by side."""
+
+    @inline
+    def add(pool, width, ring_0, ring_1, here, b, weights, stride, j, out):
+        first, second = panel_zero(lines, 8), panel_zero(lines, 8)
+        for i in range(b):
+            first = panel_gather(first, pool, np.uint64(ring_0[here + i]) * width + j, weights[i])
+            second = panel_gather(second, pool, np.uint64(ring_1[here + i]) * width + j, weights[stride + i])
+        panel_store(out, j, first)
+        panel_store(out, width + j, second)
+
+    return add
+
+
+_add_4 = _adder(4)
+_add_3 = _adder(3)
+_add_2 = _adder(2)
+_add_1 = _adder(1)
 
 
 @jit
-def _add_up(pool, width, batch, at, b, weights, out):
-    """out[j] = sum over the batch of weights[i] x_ij, in the order of the batch."""
+def _add_up(pool, width, ring_0, ring_1, here, b, weights, stride, out):
+    """out[v width + j] = sum over batch v of weights[v stride + i] x_ij, in the order of the batch; v = 0, 1."""
     j = _0
-    while j < width:
-        lines = (width - j) >> np.uint64(3)
-        if lines >= np.uint64(4):
-            four = panel_zero(4, 8)
-            for i in range(b):
-                four = panel_gather(four, pool, np.uint64(batch[at + i]) * width + j, weights[i])
-            panel_store(out, j, four)
-            j += np.uint64(32)
-        elif lines == np.uint64(3):
-            three = panel_zero(3, 8)
-            for i in range(b):
-                three = panel_gather(three, pool, np.uint64(batch[at + i]) * width + j, weights[i])
-            panel_store(out, j, three)
-            j += np.uint64(24)
-        elif lines == _2:
-            two = panel_zero(2, 8)
-            for i in range(b):
-                two = panel_gather(two, pool, np.uint64(batch[at + i]) * width + j, weights[i])
-            panel_store(out, j, two)
-            j += np.uint64(16)
-        else:
-            one = panel_zero(1, 8)
-            for i in range(b):
-                one = panel_gather(one, pool, np.uint64(batch[at + i]) * width + j, weights[i])
-            panel_store(out, j, one)
-            j += _8
+    while j + np.uint64(32) <= width:
+        _add_4(pool, width, ring_0, ring_1, here, b, weights, stride, j, out)
+        j += np.uint64(32)
+    rest = (width - j) >> _3
+    if rest == _3:
+        _add_3(pool, width, ring_0, ring_1, here, b, weights, stride, j, out)
+    elif rest == _2:
+        _add_2(pool, width, ring_0, ring_1, here, b, weights, stride, j, out)
+    elif rest == _1:
+        _add_1(pool, width, ring_0, ring_1, here, b, weights, stride, j, out)
+
+
+@inline
+def _update(state, at, optimum, total, to, width, d, ridge, inverse, eta):
+    """One step of one replicate and arm from its summed gradient."""
+    for j in range(_0, width, _8):
+        delta = load(state, at + j, 8)
+        theta = load(optimum, j, 8) + delta
+        g = fma(ridge, theta, load(total, to + j, 8) * inverse)
+        # The sum also ran over the target, which is no coordinate.
+        store(state, at + j, select(lane_numbers(8) + j < d, fma(-eta, g, delta), 0.0))
 
 
 @jit
-def _fetch(pool, width, batch, at, b):
-    """Ask for the rows of the samples batch[at : at + b]."""
-    for i in range(b):
-        row = np.uint64(batch[at + i]) * width
-        for j in range(_0, width, _8):
-            prefetch(pool, row + j)
-
-
-@jit
-def _replicate(delta, r, optimum, pool, width, ridge, family, plan, scratch, etas, seed, replicate, first_step):
-    """Steps of one replicate, all arms: delta[:, r, :] in place."""
+def _pair(delta, r0, r1, optimum, pool, width, ridge, family, plan, scratch, etas, seed, first_replicate, first_step):
+    """Steps of replicates r0 and r1 >= r0 (the same if there is one left), all arms: delta[:, r, :] in place."""
     arms, d = delta.shape[0], np.uint64(delta.shape[2])
-    steps = np.uint64(etas.shape[1])
-    b = plan.b
-    # A ring of two bulks of batches: the next bulk is drawn when the last batch of this one is used.
-    pairs = np.zeros(plan.size, np.uint64)
-    ring = pairs.view(np.uint32)
-    theta, total = np.zeros(width), np.zeros(width)
-    weights, targets = np.zeros(b + _8), np.zeros(8)
+    total_steps = np.uint64(etas.shape[1])
+    b, pitch, bulk, bulk_size = plan.b, plan.pitch, plan.steps, plan.size
+    stride = (b + _7) & ~_7
+    centre, theta, total = np.zeros(width), np.zeros(width), np.zeros(_2 * width)
+    weights, state = np.zeros(_2 * stride), np.zeros(np.uint64(arms) * _2 * width)
+    for j in range(d):
+        centre[j] = optimum[j]
+    for a in range(arms):
+        at = np.uint64(a) * _2 * width
+        for j in range(d):
+            state[at + j] = delta[a, r0, j]
+            state[at + width + j] = delta[a, r1, j]
+    # Rings of two bulks of batches: the next bulk is drawn when the last batch of this one is used.
+    pairs_0, pairs_1 = np.zeros(bulk_size + _8, np.uint64), np.zeros(bulk_size + _8, np.uint64)
+    ring_0, ring_1 = pairs_0.view(np.uint32), pairs_1.view(np.uint32)
     inverse = 1.0 / np.float64(b)
-    drawn = _0
-    for k in range(steps):
-        while drawn < steps and drawn <= k + _1:
-            bulk = min(plan.steps, steps - drawn)
-            to = ((drawn // plan.steps) & _1) * plan.size
-            draw(plan, scratch, seed, replicate, first_step + drawn, bulk, ring, pairs, to)
-            drawn += bulk
-        here = ((k // plan.steps) & _1) * plan.size + k % plan.steps * plan.pitch
-        if k + _1 < steps and b <= np.uint64(256):
-            n = k + _1
-            _fetch(pool, width, ring, ((n // plan.steps) & _1) * plan.size + n % plan.steps * plan.pitch, b)
+    drawn, within, here = _0, _0, _0
+    for k in range(total_steps):
+        while drawn < total_steps and drawn <= k + _1:
+            count = min(bulk, total_steps - drawn)
+            to = ((drawn // bulk) & _1) * bulk_size
+            step = first_step + drawn
+            draw(plan, scratch, seed, first_replicate + np.uint64(r0), step, count, ring_0, pairs_0, to)
+            draw(plan, scratch, seed, first_replicate + np.uint64(r1), step, count, ring_1, pairs_1, to)
+            drawn += count
+        within += _1
+        following = here + pitch
+        if within == bulk:
+            within = _0
+            following = bulk_size - (here - (bulk - _1) * pitch)
         for a in range(arms):
-            for j in range(d):
-                theta[j] = optimum[j] + delta[a, r, j]
-            _residuals(family, pool, width, ring, here, b, theta, targets, weights)
-            _add_up(pool, width, ring, here, b, weights, total)
-            for j in range(d):
-                g = fma(ridge, theta[j], total[j] * inverse)
-                delta[a, r, j] = fma(-etas[a, k], g, delta[a, r, j])
+            at = np.uint64(a) * _2 * width
+            for j in range(_0, width, _8):
+                store(theta, j, load(centre, j, 8) + load(state, at + j, 8))
+            _residuals(family, pool, width, ring_0, here, following, b, theta, weights, _0)
+            for j in range(_0, width, _8):
+                store(theta, j, load(centre, j, 8) + load(state, at + width + j, 8))
+            _residuals(family, pool, width, ring_1, here, following, b, theta, weights, stride)
+            _add_up(pool, width, ring_0, ring_1, here, b, weights, stride, total)
+            eta = etas[a, k]
+            _update(state, at, centre, total, _0, width, d, ridge, inverse, eta)
+            _update(state, at + width, centre, total, width, width, d, ridge, inverse, eta)
+        here = following
+    for a in range(arms):
+        at = np.uint64(a) * _2 * width
+        for j in range(d):
+            delta[a, r0, j] = state[at + j]
+            delta[a, r1, j] = state[at + width + j]
 
 
 @jit
-def _task(delta, optimum, pool, ridge, family, b, design, etas, seed, first_replicate, first_step):
-    """`advance_glm` for some successive replicates on one thread."""
-    plan = make_plan(pool.shape[0], b, design)
+def _task(task, tasks, delta, optimum, pool, n, ridge, family, b, design, etas, seed, first_replicate, first_step):
+    """The part of `advance_glm` that is number `task` of `tasks`: some successive pairs of replicates."""
+    plan = make_plan(n, b, design)
     scratch = make_scratch(plan)
-    width = np.uint64(pool.shape[1])
-    rows = pool.reshape(-1)
-    for r in range(delta.shape[1]):
-        _replicate(
-            delta, r, optimum, rows, width, ridge, family, plan, scratch, etas,
-            seed, first_replicate + np.uint64(r), first_step,
+    replicates, width = delta.shape[1], np.uint64(pool.size // n)
+    pairs = (replicates + 1) // 2
+    for pair in range(pairs * task // tasks, pairs * (task + 1) // tasks):
+        r0, r1 = 2 * pair, min(2 * pair + 1, replicates - 1)
+        _pair(
+            delta, r0, r1, optimum, pool, width, ridge, family, plan, scratch, etas,
+            seed, first_replicate, first_step,
         )  # fmt: skip
 
 
 @pjit
-def advance_glm(delta, optimum, pool, ridge, family, b, design, etas, seed, first_replicate, first_step, tasks):
+def advance_glm(delta, optimum, pool, n, ridge, family, b, design, etas, seed, first_replicate, first_step, tasks):
     """Advance every replicate of every arm by etas.shape[1] steps; arms share the mini-batches.
 
-    delta: float64[A, R, d], theta minus the optimum, updated in place; optimum: float64[d]; pool: `pack_pool`;
+    delta: float64[A, R, d], theta minus the optimum, updated in place; optimum: float64[d];
+    pool, n: from `pack_pool`, and its rows;
     family: a code of `links`; b: batch; design: a code of `draws`; etas: float64[A, steps], step sizes;
     seed, first_replicate, first_step: uint64; tasks: parts into which replicates are divided among threads.
     A replicate that diverges overflows to infinities and NaN, which stay. Returns 0.
     """
-    replicates = delta.shape[1]
     for task in prange(tasks):
-        start, stop = replicates * task // tasks, replicates * (task + 1) // tasks
         _task(
-            delta[:, start:stop], optimum, pool, ridge, family, b, design, etas,
-            seed, first_replicate + np.uint64(start), first_step,
-        )  # fmt: skip
+            np.int64(task),
+            tasks,
+            delta,
+            optimum,
+            pool,
+            n,
+            ridge,
+            family,
+            b,
+            design,
+            etas,
+            seed,
+            first_replicate,
+            first_step,
+        )
     return 0

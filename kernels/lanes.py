@@ -107,3 +107,19 @@ def panel_gather(typingctx, panel, array, index, x):
         return rows
 
     return panel(panel, array, types.uint64, types.float64), emit
+
+
+@intrinsic(prefer_literal=True)
+def gather(typingctx, array, i0, i1, i2, i3, i4, i5, i6, i7):
+    """The eight elements array[i0], ..., array[i7] of a flat float64 array."""
+    result = Vector("f", 8)
+
+    def emit(context, builder, sig, args):
+        data = context.make_array(sig.args[0])(context, builder, args[0]).data
+        value = ir.Constant(result.llvm, ir.Undefined)
+        for lane, index in enumerate(args[1:]):
+            element = builder.load(builder.gep(data, [index]), align=8)
+            value = builder.insert_element(value, element, ir.Constant(_I32, lane))
+        return value
+
+    return result(array, *[types.uint64] * 8), emit

@@ -32,7 +32,12 @@ _DENSITY_0 = 0.3989422804014327  # 1 / sqrt(2 pi)
 @inline
 def exponential(x):
     """exp(x) of a vector, infinite above 709.43, held at x = -708 below; error below 1 ulp."""
-    x = select(x > _LARGEST, _LARGEST, x)
+    return _decay(select(x > _LARGEST, _LARGEST, x))
+
+
+@inline
+def _decay(x):
+    """exp(x) of a vector that is at most 709.7."""
     x = select(x < _SMALLEST, _SMALLEST, x)
     shifted = fma(x, _LOG2E, _SHIFT)
     k = shifted - _SHIFT
@@ -52,8 +57,8 @@ def exponential(x):
 @inline
 def sigmoid(z):
     """1 / (1 + exp(-z)) of a vector, without overflow or cancellation on either side."""
-    e = exponential(-absolute(z))
-    return select(z < 0.0, e, select(z == z, 1.0, z)) / (e + 1.0)
+    e = _decay(-absolute(z))
+    return select(z < 0.0, e, 1.0) / (e + 1.0)
 
 
 @inline

@@ -44,7 +44,7 @@ class Case:
         for k0, k1 in pairwise(edges):
             etas = np.ascontiguousarray(self.etas[:, k0:k1])
             advance_glm(
-                delta, self.optimum, self.pool, RIDGE, family, b, design, etas,
+                delta, self.optimum, self.pool, len(self.targets), RIDGE, family, b, design, etas,
                 U(SEED), U(REPLICATE + first), U(STEP + k0), tasks,
             )  # fmt: skip
         return delta
@@ -53,12 +53,25 @@ class Case:
 def test_rows_are_aligned_and_hold_the_target_last() -> None:
     for d in (1, 7, 8, 15, 16, 20):
         case = Case(5, d)
-        assert case.pool.ctypes.data % 64 == 0 and case.pool.shape[1] == row_width(d) and row_width(d) % 8 == 0
-        assert np.array_equal(case.pool[:, :d], case.features) and np.array_equal(case.pool[:, -1], case.targets)
-        assert not case.pool[:, d:-1].any()
+        rows = case.pool.reshape(5, row_width(d))
+        assert case.pool.ctypes.data % 64 == 0 and row_width(d) % 8 == 0
+        assert np.array_equal(rows[:, :d], case.features) and np.array_equal(rows[:, -1], case.targets)
+        assert not rows[:, d:-1].any()
 
 
-SHAPES = [(30, 2, 1), (30, 3, 5), (30, 8, 8), (30, 20, 9), (90, 33, 70), (90, 50, 16), (20, 71, 3), (12, 1, 12)]
+SHAPES = [
+    (30, 2, 1),
+    (30, 3, 5),
+    (30, 8, 8),
+    (30, 20, 9),
+    (90, 33, 70),
+    (90, 50, 16),
+    (20, 71, 3),
+    (12, 1, 12),
+    (12, 5, 11),
+    (10, 3, 9),
+]
+SHAPES += [(2**17 + 3, 2, 3)]  # drawn by Floyd's method
 
 
 @pytest.mark.parametrize("design", [0, 1])

@@ -148,6 +148,7 @@ class GlmStepper:
         codes = {"without-replacement": WITHOUT_REPLACEMENT, "with-replacement": WITH_REPLACEMENT}
         assert len({(arm.batch, arm.design) for arm in arms}) == 1, "arms of a pool share their batches"
         self._pool = pack_pool(model.features, model.targets)
+        self._samples = len(model.targets)
         self._optimum = theta
         self._ridge = model.ridge
         self._family = FAMILIES[model.family].code
@@ -162,6 +163,7 @@ class GlmStepper:
             delta,
             self._optimum,
             self._pool,
+            self._samples,
             self._ridge,
             self._family,
             self._batch,

@@ -81,8 +81,11 @@ class RatioReport:
         cells = [tables.plain(row.as_dict()) for row in self.rows]
         return tables.csv_text(("run", *COLUMNS), ([self.run, *(cell[c] for c in COLUMNS)] for cell in cells))
 
-    def to_text(self) -> str:
-        """Heading, table, corrections, notes and verdict as aligned text."""
+    def to_text(self, full: bool = False) -> str:
+        """Heading, table, corrections, notes and verdict as aligned text.
+
+        The table has the risks, what sums over all steps or extrapolates, and every rejected row; all rows if `full`.
+        """
         done = (
             f"{self.replicates} replicates"
             if self.replicates == self.planned
@@ -91,15 +94,26 @@ class RatioReport:
         parts = [f"{self.run}  identity {self.identity[:12]}  {done}"]
         if self.assumed:
             parts.append(f"predicted under the assumption {', '.join(self.assumed)}")
-        parts += ["", self._table()]
+        shown = [row for row in self.rows if full or self._headline(row)]
+        parts += ["", self._table(shown)]
+        hidden = [row for row in self.rows if row.in_verdict and row not in shown]
+        if hidden:
+            largest = max(hidden, key=lambda row: abs(row.z))
+            parts += [
+                f"and {len(hidden)} tested rows more (means, covariances; --full), of which |z| is at most "
+                f"{abs(largest.z):.2f} ({largest.arm}: {largest.quantity} at step {largest.step})"
+            ]
         if self.corrections:
             parts += ["", self._corrections()]
         parts += ["", *(f"note: {note}" for note in self.notes), f"errors: {self.errors}", self._verdict()]
         return "\n".join(parts)
 
-    def _table(self) -> str:
+    def _headline(self, row: Row) -> bool:
+        return row.quantity.startswith("risk") or "(" in row.quantity or self.rejected(row)
+
+    def _table(self, rows: Sequence[Row]) -> str:
         header = ("arm", "quantity", "step", "empirical", "std.error", "predicted", "ratio", "z", "")
-        return tables.aligned(header, (self._cells(row) for row in self.rows), left=2)
+        return tables.aligned(header, (self._cells(row) for row in rows), left=2)
 
     def _cells(self, row: Row) -> tuple[str, ...]:
         mark = "<<" if self.rejected(row) else "" if row.in_verdict else "(not tested)"
@@ -135,9 +149,9 @@ def joint_dict(reports: Sequence[RatioReport]) -> dict[str, Any]:
     return {"runs": [report.as_dict() for report in reports], "verdict": verdict}
 
 
-def joint_text(reports: Sequence[RatioReport]) -> str:
+def joint_text(reports: Sequence[RatioReport], full: bool = False) -> str:
     """Reports one below the other."""
-    return "\n\n".join(report.to_text() for report in reports)
+    return "\n\n".join(report.to_text(full) for report in reports)
 
 
 def joint_csv(reports: Sequence[RatioReport]) -> str:

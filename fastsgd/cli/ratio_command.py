@@ -12,9 +12,10 @@ from fastsgd.errors import CheckFailed
 @click.command("ratio")
 @options.runs_argument
 @options.assume_option
+@click.option("--full", is_flag=True, help="Print every row; the default is the risks and what sums them up.")
 @options.json_option
 @options.csv_option
-def command(runs: tuple[Path, ...], assume: tuple[str, ...], as_json: bool, as_csv: bool) -> None:
+def command(runs: tuple[Path, ...], assume: tuple[str, ...], full: bool, as_json: bool, as_csv: bool) -> None:
     """Compare a run with its predictions.
 
     Prints the measured value, its standard error, the prediction, their ratio and z, and a verdict: a simultaneous test
@@ -24,6 +25,7 @@ def command(runs: tuple[Path, ...], assume: tuple[str, ...], as_json: bool, as_c
     \b
     Examples:
       fastsgd ratio runs/plateau.h5
+      fastsgd ratio runs/plateau.h5 --full
       fastsgd ratio runs/plateau.h5 --assume step.size=0.0103
       fastsgd ratio runs/plateau.h5 --assume problem.noise.kind=isotropic --json
       fastsgd ratio runs/*.h5 --csv > ratios.csv
@@ -37,7 +39,7 @@ def command(runs: tuple[Path, ...], assume: tuple[str, ...], as_json: bool, as_c
     if as_json:
         result_json(joint_dict(reports))
     else:
-        result(joint_csv(reports) if as_csv else joint_text(reports))
+        result(joint_csv(reports) if as_csv else joint_text(reports, full))
     if as_csv or as_json:
         for line in (line for report in reports for line in report.notes):
             note(f"note: {line}")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastsgd import store
+from fastsgd import shards, store
+from fastsgd.differences import differing
 from fastsgd.errors import InputError, StoppedEarly
 from fastsgd.interrupts import StopRequest
 from fastsgd.moments import Node, push, total, unpack
@@ -31,6 +32,7 @@ def run(
     path: str | Path | None = None,
     *,
     overrides: Sequence[str] = (),
+    shard: str | shards.Shard | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
     note: Callable[[str], None] | None = None,
@@ -42,8 +44,10 @@ def run(
 
     Args:
         spec: a Spec, the path of a TOML file, or a mapping with the same keys.
-        path: the run file. Default: the spec's file with the suffix .h5, or `<name>.h5` here.
+        path: the run file. Default: the spec's file with the suffix .h5, or `<name>.h5` here; of a shard with the
+            suffix .shard-I-of-N.h5.
         overrides: "key.subkey=value" settings on top of the spec.
+        shard: "I/N" or (I, N): simulate only the I-th of N parts of the replicates, for `merge` to put together.
         threads: kernel threads; default all cores. No result depends on it.
         progress: called with (replicate-steps done, replicate-steps in all, seconds) a few times a second.
         note: called with one-line remarks (compiling, resuming, already complete).
@@ -69,12 +73,14 @@ def run(
         raise InputError(
             "the spec has a [sweep], one run cannot hold its cells; take it out, or give its keys with --set"
         )
-    target = Path(path) if path is not None else default_path(spec, checked)
+    part = shards.parse(shard) if isinstance(shard, str) else shard
+    first, rows = shards.rows_of(checked.replicates, part)
+    target = Path(path) if path is not None else shards.default_name(default_path(spec, checked), part)
     existing = None
     if target.exists() and not force:
         existing = store.open_run(target)
         checked = existing_seed(checked, existing)
-        compare(checked, existing)
+        compare(checked, existing, first, rows)
         if existing.finished:
             if not existing.sealed:
                 store.open_writer(target).close()  # killed while it finished: opening completes that
@@ -85,15 +91,20 @@ def run(
         say("loading kernels, compiling what is new")
         used = use_threads(threads)
         try:
-            plan = _plan(checked.draw_seed(), allow_unstable)
+            plan = checked_plan(checked.draw_seed(), allow_unstable, part)
             warm(plan)
+            if existing is not None:
+                say(f"resuming {target}")
+                writer = store.open_writer(target)
+            else:
+                writer = create_file(plan, target, threads=used, force=force)
         except KeyboardInterrupt:
             raise StoppedEarly(f"{stop.reason} before anything was simulated; nothing is lost") from None
         stop.saving = True
-        if existing is not None:
-            say(f"resuming {target}")
-        with _writer(plan, target, existing is not None, force, used) as writer:
-            _Runner(plan, writer, stop, deadline, progress).run()
+        with writer:
+            if writer.note:
+                say(writer.note)
+            Runner(plan, writer, stop, deadline, progress).run()
     return store.open_run(target)
 
 
@@ -110,48 +121,44 @@ def existing_seed(spec: Spec, existing: store.Run) -> Spec:
     return spec if spec.seed is not None or stored is None else spec.with_seed(stored)
 
 
-def compare(spec: Spec, existing: store.Run) -> None:
-    """InputError, key by key, if a stored run belongs to another spec."""
-    lines = []
+def compare(spec: Spec, existing: store.Run, first: int, rows: int) -> None:
+    """InputError, key by key, if a stored run belongs to another spec or holds other replicates."""
+    found = [("replicates", spec.replicates, existing.document.get("replicates"))]
     if spec.identity() != existing.identity:
-        mine, theirs = _flat(spec.canonical()), _flat(existing.spec.canonical())
-        for key in sorted(mine.keys() | theirs.keys()):
-            if mine.get(key) != theirs.get(key):
-                lines.append(f"{key}: the spec has {mine.get(key)}, {existing.path} has {theirs.get(key)}")
-    elif spec.replicates != existing.replicates:
-        lines.append(f"replicates: the spec has {spec.replicates}, {existing.path} has {existing.replicates}")
+        found = differing(spec.canonical(), existing.spec.canonical())
+    lines = [f"{key}: the spec has {a}, {existing.path} has {b}" for key, a, b in found if a != b]
+    theirs = existing.first_replicate, existing.replicates
+    if not lines and theirs != (first, rows):
+        lines.append(f"replicates {_span(first, rows)} are wanted, {existing.path} has {_span(*theirs)}")
     if lines:
         advice = "give another file with -o, or --force to replace it"
         raise InputError([f"{existing.path} holds a run of another spec; {advice}", *lines])
 
 
-def _flat(value: object, prefix: str = "") -> dict[str, object]:
-    if not isinstance(value, dict):
-        return {prefix: value}
-    found: dict[str, object] = {}
-    for key, inner in value.items():
-        found |= _flat(inner, f"{prefix}.{key}" if prefix else str(key))
-    return found
+def _span(first: int, rows: int) -> str:
+    return f"{first} to {first + rows - 1}"
 
 
-def _plan(spec: Spec, allow_unstable: bool) -> Plan:
+def checked_plan(spec: Spec, allow_unstable: bool, shard: shards.Shard | None = None) -> Plan:
+    """The plan of a spec with its seed set, or of one shard; InputError if a step is unstable and may not be."""
     from fastsgd.plan import make_plan, unstable
 
-    plan = make_plan(spec)
+    plan = make_plan(spec, shard)
     if not allow_unstable and (lines := unstable(plan)):
         raise InputError(lines)
     return plan
 
 
-def _writer(plan: Plan, target: Path, resume: bool, force: bool, threads: int) -> store.RunWriter:
+def create_file(plan: Plan, target: Path, threads: int | None = None, force: bool = False) -> store.RunWriter:
+    """Make the run file of a plan."""
     from fastsgd.kernels import STREAM_VERSION
     from fastsgd.kernels.moments import BLOCK
     from fastsgd.store.provenance import collect
 
-    if resume:
-        return store.open_writer(target)
-    blocks = -(-plan.spec.replicates // BLOCK)
+    blocks = -(-plan.rows // BLOCK)
     levels = blocks.bit_length() + (plan.wave // BLOCK).bit_length() + 2
+    if plan.first:
+        levels += blocks.bit_length()  # nodes at the left end, too, that have no sibling here
     return store.create(
         target,
         plan.spec,
@@ -164,7 +171,9 @@ def _writer(plan: Plan, target: Path, resume: bool, force: bool, threads: int) -
         levels=levels,
         stream_version=STREAM_VERSION,
         provenance=collect(plan.spec, threads=threads, threading_layer=layer()),
-        trajectories=plan.spec.record.trajectories,
+        replicates=plan.rows,
+        first_replicate=plan.first,
+        trajectories=max(0, min(plan.spec.record.trajectories - plan.first, plan.rows)),
         extra_state={"diverged": (len(plan.arms), plan.wave)},
         force=force,
     )
@@ -175,7 +184,7 @@ def _stored(problem: object) -> dict[str, np.ndarray]:
     return {name: getattr(problem, name) for name in names} | problem.arrays  # type: ignore[attr-defined]
 
 
-class _Runner:
+class Runner:
     """Takes a writer from its last commit to the end of the run."""
 
     def __init__(
@@ -183,9 +192,8 @@ class _Runner:
     ):
         self.plan, self.writer, self.stop, self.deadline = plan, writer, stop, deadline
         self.progress = progress or (lambda done, total, seconds: None)
-        self.replicates = plan.spec.replicates
         self.width = len(plan.arms)
-        self.total = self.replicates * plan.horizon * self.width
+        self.total = plan.rows * plan.horizon * self.width
         self.begun = self.committed = time.monotonic()
         self.commit_cost = 0.0
         self.done = 0  # replicates of completed waves
@@ -194,33 +202,32 @@ class _Runner:
         self.steps_per_call = 1
 
     def run(self) -> None:
-        from fastsgd.wave import Wave
-
         wave = self._restore()
-        while self.done < self.replicates:
+        while self.done < self.plan.rows:
             if wave is None:
-                count = min(self.plan.wave, self.replicates - self.done)
-                wave = Wave(self.plan, self.done, count, self._kept(count))
+                wave = self._next_wave()
             self._drive(wave)
             self._complete(wave)
             wave = None
         moments = total(self.nodes)
         self._finish(moments)
 
-    def _kept(self, count: int) -> int:
-        return max(0, min(self.plan.spec.record.trajectories - self.done, count))
+    def _next_wave(self) -> Wave:
+        """The wave after the completed ones, at its start; it ends where a wave of the file's layout ends."""
+        from fastsgd.wave import Wave
+
+        count = min(self.plan.wave - self.done % self.plan.wave, self.plan.rows - self.done)
+        kept = max(0, min(self.writer.sizes.trajectories - self.done, count))
+        return Wave(self.plan, self.plan.first + self.done, count, kept)
 
     def _restore(self) -> Wave | None:
         """State at the last commit; None if no wave was under way."""
-        from fastsgd.wave import Wave
-
         checkpoint = self.writer.restore()
         self.done = checkpoint.progress.replicates_done
-        count = min(self.plan.wave, self.replicates - self.done)
-        if checkpoint.state is None or checkpoint.progress.wave_step == 0 or count == 0:
+        if checkpoint.state is None or checkpoint.progress.wave_step == 0 or self.done == self.plan.rows:
             self.nodes = list(checkpoint.nodes)
             return None
-        wave = Wave(self.plan, self.done, count, self._kept(count))
+        wave = self._next_wave()
         own = len(wave.nodes)
         self.nodes = list(checkpoint.nodes[:-own])
         wave.restore(
@@ -260,15 +267,19 @@ class _Runner:
 
     def _save_rows(self, wave: Wave) -> None:
         """Write what the wave recorded since the last commit."""
-        rows = slice(wave.first, wave.first + wave.count)
+        rows = self._rows(wave)
         new = slice(self.saved, wave.recorded)
         for a in range(self.width):
             if new.stop > new.start:
                 self.writer.write_risk(a, rows.start, rows.stop, new.start, new.stop, wave.risk[a, :, new])
                 if wave.kept.shape[1]:
-                    last = wave.first + wave.kept.shape[1]
-                    self.writer.write_trajectory(a, wave.first, last, new.start, new.stop, wave.kept[a, :, new])
+                    last = rows.start + wave.kept.shape[1]
+                    self.writer.write_trajectory(a, rows.start, last, new.start, new.stop, wave.kept[a, :, new])
         self.saved = wave.recorded
+
+    def _rows(self, wave: Wave) -> slice:
+        first = wave.first - self.plan.first
+        return slice(first, first + wave.count)
 
     def _commit(self, wave: Wave) -> None:
         self._save_rows(wave)
@@ -287,14 +298,15 @@ class _Runner:
     def _complete(self, wave: Wave) -> None:
         """The wave is at the horizon: its rows are final, its moments join the tree."""
         self._save_rows(wave)
+        rows = self._rows(wave)
         for a in range(self.width):
-            self.writer.write_final(a, wave.first, wave.first + wave.count, wave.final[a])
-            self.writer.write_diverged(a, wave.first, wave.first + wave.count, wave.diverged_at[a])
+            self.writer.write_final(a, rows.start, rows.stop, wave.final[a])
+            self.writer.write_diverged(a, rows.start, rows.stop, wave.diverged_at[a])
         for node in wave.nodes:
             push(self.nodes, node)
         self.done += wave.count
         self.saved = 0
-        if self.done < self.replicates:
+        if self.done < self.plan.rows:
             self._write_commit(store.Progress(self.done, 0, 0, False))
 
     def _finish(self, moments: Node) -> None:

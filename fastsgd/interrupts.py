@@ -9,8 +9,8 @@ from typing import Any
 
 
 class StopRequest:
-    """While entered, SIGINT and SIGTERM raise KeyboardInterrupt until `saving` is set; from then on the first one only sets
-    `reason`, and a second SIGINT interrupts at once.
+    """While entered, SIGINT and SIGTERM raise KeyboardInterrupt until `saving` is set; from then on the first one only
+    sets `reason`, and a second SIGINT interrupts at once.
     """
 
     def __init__(self) -> None:

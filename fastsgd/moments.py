@@ -1,8 +1,8 @@
 """Moments over replicates as a sum that may be taken apart: nodes of a fixed binary tree over blocks of replicates.
 
-Node (level, index) holds the moments of blocks index * 2^level to (index + 1) * 2^level - 1, and is always made by joining
-its two halves. So a total depends on the set of replicates alone, not on threads, waves, shards or interruptions. A last
-block that is not full stays outside the tree (level -1) until more replicates fill it.
+Node (level, index) holds the moments of blocks index * 2^level to (index + 1) * 2^level - 1, and is always made by
+joining its two halves. So a total depends on the set of replicates alone, not on threads, waves, shards or
+interruptions. A last block that is not full stays outside the tree (level -1) until more replicates fill it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PARTIAL = -1
 
 
 def places(first_block: int, blocks: int) -> list[tuple[int, int]]:
-    """(level, index) of the largest whole nodes that cover blocks first_block .. first_block + blocks - 1, left to right."""
+    """(level, index) of the largest whole nodes that cover `blocks` blocks from `first_block` on, left to right."""
     found = []
     at, end = first_block, first_block + blocks
     while at < end:
@@ -82,26 +82,30 @@ def unpack(m2: NDArray[np.float64], dimension: int) -> NDArray[np.float64]:
 
 
 def reduce_blocks(
-    count: NDArray[np.int64], mean: NDArray[np.float64], m2: NDArray[np.float64]
+    first: int, count: NDArray[np.int64], mean: NDArray[np.float64], m2: NDArray[np.float64]
 ) -> list[tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]]:
     """Join the moments of whole blocks [n], [n, d], [n, p] of one wave as the tree does, level by level.
 
-    Returns one (count[1], mean[1, d], m2[1, p]) for each of `places(first block of the wave, n)`, left to right. A wave
-    starts at a multiple of its length, which is a power of two, so pairs are found by position alone.
+    Returns one (count[1], mean[1, d], m2[1, p]) for each of `places(first, n)`, left to right; `first` is the number of
+    the wave's first block.
     """
     from fastsgd.kernels.moments import join_moments
 
-    odd = []
+    left, right_end = [], []
     while len(count) > 0:
+        if first % 2 == 1:
+            left.append((count[:1], mean[:1], m2[:1]))
+            count, mean, m2 = count[1:], mean[1:], m2[1:]
         if len(count) % 2 == 1:
-            odd.append((count[-1:], mean[-1:], m2[-1:]))
+            right_end.append((count[-1:], mean[-1:], m2[-1:]))
+        first = (first + 1) // 2
         pairs = len(count) // 2
         right = [np.ascontiguousarray(a[1 : 2 * pairs : 2]) for a in (count, mean, m2)]
         count = np.ascontiguousarray(count[0 : 2 * pairs : 2])
         mean = np.ascontiguousarray(mean[0 : 2 * pairs : 2])
         m2 = np.ascontiguousarray(m2[0 : 2 * pairs : 2])
         join_moments(count, mean, m2, *right, count, mean, m2)
-    return odd[::-1]
+    return left + right_end[::-1]
 
 
 def _flat(array: NDArray[np.float64]) -> NDArray[np.float64]:

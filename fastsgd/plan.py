@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from fastsgd import designs, problems, schedules
+from fastsgd import designs, problems, schedules, shards
 from fastsgd.errors import InputError
 from fastsgd.problems import Arm, Stepper
 from fastsgd.problems.working import factor, stationary_covariance, to_working
@@ -31,6 +31,7 @@ class Plan:
         names: names of the A arms; ("main",) without arms.
         arms: the arms, in the same order.
         schedules: step sizes of each arm.
+        first, rows: the replicates first .. first + rows - 1 are simulated; all of the spec's, or a shard of them.
         steps: int64[S], recorded steps.
         wave: replicates in memory at once, a power of two and a multiple of the block of the moment tree.
         start_mean: float64[A, d], mean of Delta_0 in working coordinates.
@@ -42,6 +43,8 @@ class Plan:
     names: tuple[str, ...]
     arms: tuple[Arm, ...]
     schedules: tuple[schedules.Schedule, ...]
+    first: int
+    rows: int
     steps: NDArray[np.int64]
     wave: int
     start_mean: NDArray[np.float64]
@@ -73,8 +76,9 @@ def resolve_arm(spec: Spec) -> Arm:
     return Arm(problem=problem, batch=batch, design=design, covariance=covariance)
 
 
-def make_plan(spec: Spec) -> Plan:
-    """Resolve a checked spec with its seed set."""
+def make_plan(spec: Spec, shard: shards.Shard | None = None) -> Plan:
+    """Resolve a checked spec with its seed set, or one shard of it."""
+    first, rows = shards.rows_of(spec.replicates, shard)
     specs = spec.arm_specs()
     arms = tuple(resolve_arm(arm) for arm in specs.values())
     plans = tuple(schedules.from_spec(arm.step) for arm in specs.values())
@@ -85,8 +89,10 @@ def make_plan(spec: Spec) -> Plan:
         names=tuple(specs),
         arms=arms,
         schedules=plans,
+        first=first,
+        rows=rows,
         steps=np.array(spec.record_steps(), dtype=np.int64),
-        wave=_wave(spec.replicates, len(arms) * arms[0].problem.dimension),
+        wave=_wave(rows, len(arms) * arms[0].problem.dimension),
         start_mean=np.stack([mean for mean, _ in starts]),
         start_factor=np.stack(factors) if factors else None,
         stepper=arms[0].problem.stepper(arms),
@@ -94,7 +100,7 @@ def make_plan(spec: Spec) -> Plan:
 
 
 def unstable(plan: Plan) -> list[str]:
-    """One line for each arm whose constant step is at or past the edge of stability, 2 / lambda_max (Proposition 5.13)."""
+    """One line for each arm whose constant step is at or past the edge 2 / lambda_max of stability (Prop. 5.13)."""
     lines = []
     for name, arm, schedule in zip(plan.names, plan.arms, plan.schedules, strict=True):
         if not schedule.constant:
@@ -125,7 +131,7 @@ def _start(spec: Spec, arm: Arm) -> tuple[NDArray[np.float64], NDArray[np.float6
 
 
 def _wave(replicates: int, width: int) -> int:
-    """Replicates of a wave: all of them if they fit into memory and into `_LARGEST_WAVE`, else the largest power of two."""
+    """Replicates of a wave: all of them if they fit into `_WAVE_BYTES` and `_LARGEST_WAVE`, else a power of two."""
     from fastsgd.kernels.moments import BLOCK
 
     limit = min(_LARGEST_WAVE, max(BLOCK, _WAVE_BYTES // (8 * width)))

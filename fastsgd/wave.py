@@ -113,7 +113,7 @@ class Wave:
             count, mean = np.empty(blocks, dtype=np.int64), np.empty((blocks, plan.dimension))
             m2 = np.empty((blocks, packed))
             record_moments(self.delta[a], rows, basis is not None, arm.problem.metric, risk, x, count, mean, m2)
-            parts = reduce_blocks(count[:whole], mean[:whole], m2[:whole])
+            parts = reduce_blocks(self.first // BLOCK, count[:whole], mean[:whole], m2[:whole])
             if blocks > whole:
                 parts.append((count[whole:], mean[whole:], m2[whole:]))
             for node, (part_count, part_mean, part_m2) in zip(self.nodes, parts, strict=True):

@@ -23,16 +23,32 @@ ALLOWED = {
     "moments": {"store", "kernels"},
     "interrupts": set(),
     "threads": {"errors", "kernels"},
-    "plan": {"errors", "spec", "problems", "designs", "schedules", "kernels"},
+    "shards": {"errors", "kernels"},
+    "differences": set(),
+    "plan": {"errors", "spec", "problems", "designs", "schedules", "shards", "kernels"},
     "wave": {"plan", "moments", "kernels"},
-    "engine": {"errors", "spec", "plan", "wave", "moments", "store", "kernels", "interrupts", "threads"},
+    "engine": {
+        "errors",
+        "spec",
+        "plan",
+        "wave",
+        "moments",
+        "store",
+        "kernels",
+        "interrupts",
+        "threads",
+        "shards",
+        "differences",
+    },
     "analysis": {"errors", "spec", "problems", "designs", "schedules", "theory", "store"},
     "figures": {"errors", "analysis", "theory"},
     "cli": {"errors", "spec", "engine", "store", "analysis", "figures"},
     "kernels": set(),
 }
 OUTSIDE = {"kernels": {"numpy", "numba", "llvmlite"}, "theory": {"numpy", "scipy"}}
-NOT_EDITABLE = "import sys; sys.meta_path[:] = [f for f in sys.meta_path if '__editable__' not in str(f) + f.__module__]"
+NOT_EDITABLE = (
+    "import sys; sys.meta_path[:] = [f for f in sys.meta_path if '__editable__' not in str(f) + f.__module__]"
+)
 STANDARD = set(sys.stdlib_module_names)
 
 
@@ -115,10 +131,7 @@ def test_analysis_of_a_stored_run_needs_no_numba():
 
 
 def test_a_checkout_finds_its_kernels_without_being_installed():
-    code = (
-        f"{NOT_EDITABLE};"
-        "sys.path.insert(0, '.'); import fastsgd.kernels as k; print(k.__file__)"
-    )
+    code = f"{NOT_EDITABLE};sys.path.insert(0, '.'); import fastsgd.kernels as k; print(k.__file__)"
     assert Path(run(code).strip()) == KERNELS / "__init__.py"
 
 
@@ -139,8 +152,7 @@ def test_the_wheel_holds_the_kernels(tmp_path):
         check=True,
     )
     code = (
-        f"{NOT_EDITABLE};"
-        f"sys.path.insert(0, {str(target)!r}); import fastsgd.kernels.quadratic as q; print(q.__file__)"
+        f"{NOT_EDITABLE};sys.path.insert(0, {str(target)!r}); import fastsgd.kernels.quadratic as q; print(q.__file__)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert Path(done.stdout.strip()) == target / "fastsgd" / "kernels" / "quadratic.py"

@@ -1,5 +1,7 @@
 """Moments of blocks and their tree: against NumPy, exact structure, and digits that naive sums would lose."""
 
+from itertools import pairwise
+
 import numba
 import numpy as np
 import pytest
@@ -65,16 +67,17 @@ def test_tree_total_equals_numpy(replicates):
     np.testing.assert_allclose(unpack(node.m2, 3)[0, 0] / (replicates - 1), np.cov(x.T), rtol=1e-11)
 
 
-def test_total_does_not_depend_on_waves():
+@pytest.mark.parametrize("cuts", [(0, 8, 16, 23), (0, 3, 11, 12, 23), (0, 1, 2, 23), (0, 7, 10, 16, 23)])
+def test_total_does_not_depend_on_waves(cuts):
     """Blocks reduced a wave at a time and pushed one by one give the same bits."""
     x = np.random.default_rng(2).standard_normal((64 * 23, 2))
     one_by_one = nodes_of(x)
     _, _, count, mean, second = blocks(x)
     waves = []
-    for first in range(0, 23, 8):
-        part = slice(first, min(first + 8, 23))
-        here = places(first, part.stop - first)
-        reduced = reduce_blocks(count[part], mean[part], second[part])
+    for first, last in pairwise(cuts):
+        part = slice(first, last)
+        here = places(first, last - first)
+        reduced = reduce_blocks(first, count[part], mean[part], second[part])
         for (level, index), (c, m, s) in zip(here, reduced, strict=True):
             push(waves, Node(level, index, c.reshape(1, 1), m.reshape(1, 1, -1), s.reshape(1, 1, -1)))
     assert [(n.level, n.index) for n in waves] == [(n.level, n.index) for n in one_by_one] == places(0, 23)

@@ -13,6 +13,9 @@ from fastsgd.cli.progress import Progress
 @options.spec_argument
 @click.option("-o", "--output", type=options.PATH, metavar="FILE", help="The run file; default: beside SPEC, with .h5.")
 @options.set_option
+@click.option(
+    "--shard", metavar="I/N", help="Simulate the I-th of N parts of the replicates; `fastsgd merge` puts them together."
+)
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Default: the cores this process may use.")
 @click.option("--time-limit", type=options.Duration(), help="Stop by then with exit code 75; run again to go on.")
 @click.option("--force", is_flag=True, help="Begin again: replace a run file that is there.")
@@ -22,6 +25,7 @@ def command(
     spec: Path,
     output: Path | None,
     overrides: tuple[str, ...],
+    shard: str | None,
     threads: int | None,
     time_limit: float | None,
     force: bool,
@@ -38,13 +42,14 @@ def command(
       fastsgd run runs/plateau.toml
       fastsgd run runs/plateau.toml -o small.h5 --set replicates=200 --set step.size=0.005
       fastsgd run runs/plateau.toml --threads 8 --time-limit 01:30:00
+      fastsgd run runs/plateau.toml --shard 2/8
     """
     from fastsgd.analysis.describe import describe, describe_text
     from fastsgd.engine import run as simulate
 
     with Progress() as progress:
         stored = simulate(
-            spec, output, overrides=overrides, threads=threads, progress=progress.update, note=progress.note,
+            spec, output, overrides=overrides, shard=shard, threads=threads, progress=progress.update, note=progress.note,
             time_limit=time_limit, force=force, allow_unstable=allow_unstable,
         )  # fmt: skip
     result_json(describe(stored)) if as_json else result(describe_text(stored))

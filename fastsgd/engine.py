@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -25,6 +25,19 @@ Progress = Callable[[int, int, float], None]
 
 SEGMENT_SECONDS = 0.25
 COMMIT_SECONDS = 2.0
+WORKING = "final_working"
+
+
+class Source(Protocol):
+    """An earlier run that more steps go on from."""
+
+    def begin(self, wave: Wave) -> None:
+        """Put a wave where the earlier run ended."""
+        ...
+
+    def join(self, nodes: list[Node]) -> list[Node]:
+        """Moment nodes with the earlier run's at its recorded steps."""
+        ...
 
 
 def run(
@@ -91,7 +104,7 @@ def run(
         say("loading kernels, compiling what is new")
         used = use_threads(threads)
         try:
-            plan = checked_plan(checked.draw_seed(), allow_unstable, part)
+            plan = checked_plan(checked.draw_seed(), (first, rows), allow_unstable)
             warm(plan)
             if existing is not None:
                 say(f"resuming {target}")
@@ -139,18 +152,20 @@ def _span(first: int, rows: int) -> str:
     return f"{first} to {first + rows - 1}"
 
 
-def checked_plan(spec: Spec, allow_unstable: bool, shard: shards.Shard | None = None) -> Plan:
-    """The plan of a spec with its seed set, or of one shard; InputError if a step is unstable and may not be."""
+def checked_plan(spec: Spec, span: tuple[int, int], allow_unstable: bool) -> Plan:
+    """The plan of a span of a spec with its seed set; InputError if a step is unstable and may not be."""
     from fastsgd.plan import make_plan, unstable
 
-    plan = make_plan(spec, shard)
+    plan = make_plan(spec, span)
     if not allow_unstable and (lines := unstable(plan)):
         raise InputError(lines)
     return plan
 
 
-def create_file(plan: Plan, target: Path, threads: int | None = None, force: bool = False) -> store.RunWriter:
-    """Make the run file of a plan."""
+def create_file(
+    plan: Plan, target: Path, threads: int | None = None, force: bool = False, **changes: Any
+) -> store.RunWriter:
+    """Make the run file of a plan; `changes` replace what `store.create` would be given."""
     from fastsgd.kernels import STREAM_VERSION
     from fastsgd.kernels.moments import BLOCK
     from fastsgd.store.provenance import collect
@@ -159,27 +174,31 @@ def create_file(plan: Plan, target: Path, threads: int | None = None, force: boo
     levels = blocks.bit_length() + (plan.wave // BLOCK).bit_length() + 2
     if plan.first:
         levels += blocks.bit_length()  # nodes at the left end, too, that have no sibling here
-    return store.create(
-        target,
-        plan.spec,
-        {name: _stored(arm.problem) for name, arm in zip(plan.names, plan.arms, strict=True)},
-        steps=plan.steps,
-        coordinates=plan.coordinates,
-        step_sizes=np.stack([s(plan.steps) for s in plan.schedules]),
-        wave=plan.wave,
-        block=BLOCK,
-        levels=levels,
-        stream_version=STREAM_VERSION,
-        provenance=collect(plan.spec, threads=threads, threading_layer=layer()),
-        replicates=plan.rows,
-        first_replicate=plan.first,
-        trajectories=max(0, min(plan.spec.record.trajectories - plan.first, plan.rows)),
-        extra_state={"diverged": (len(plan.arms), plan.wave)},
-        force=force,
-    )
+    given: dict[str, Any] = {
+        "problems": {name: stored(arm.problem) for name, arm in zip(plan.names, plan.arms, strict=True)},
+        "steps": plan.steps,
+        "coordinates": plan.coordinates,
+        "step_sizes": np.stack([s(plan.steps) for s in plan.schedules]),
+        "wave": plan.wave,
+        "block": BLOCK,
+        "levels": levels,
+        "stream_version": STREAM_VERSION,
+        "provenance": collect(plan.spec, threads=threads, threading_layer=layer()),
+        "replicates": plan.rows,
+        "first_replicate": plan.first,
+        "trajectories": max(0, min(plan.spec.record.trajectories - plan.first, plan.rows)),
+        "extra_state": {"diverged": (len(plan.arms), plan.wave)},
+        "extra_replicate": {},
+    }
+    if plan.rotated:
+        # More steps go on from here: `final` is rotated back, and that cannot be undone to the bit.
+        attrs = {"dims": ("coordinate",), "long_name": "the same in the coordinates of the recursion (eigenbasis of H)"}
+        given["extra_replicate"][WORKING] = ((plan.dimension,), "<f8", attrs)
+    return store.create(target, plan.spec, force=force, **(given | changes))
 
 
-def _stored(problem: object) -> dict[str, np.ndarray]:
+def stored(problem: object) -> dict[str, np.ndarray]:
+    """What a run file keeps of a problem."""
     names = ("hessian", "noise", "metric", "optimum")
     return {name: getattr(problem, name) for name in names} | problem.arrays  # type: ignore[attr-defined]
 
@@ -188,8 +207,15 @@ class Runner:
     """Takes a writer from its last commit to the end of the run."""
 
     def __init__(
-        self, plan: Plan, writer: store.RunWriter, stop: StopRequest, deadline: float | None, progress: Progress | None
+        self,
+        plan: Plan,
+        writer: store.RunWriter,
+        stop: StopRequest,
+        deadline: float | None = None,
+        progress: Progress | None = None,
+        source: Source | None = None,
     ):
+        self.source = source
         self.plan, self.writer, self.stop, self.deadline = plan, writer, stop, deadline
         self.progress = progress or (lambda done, total, seconds: None)
         self.width = len(plan.arms)
@@ -209,8 +235,9 @@ class Runner:
             self._drive(wave)
             self._complete(wave)
             wave = None
-        moments = total(self.nodes)
-        self._finish(moments)
+        if self.source is not None:
+            self.nodes = self.source.join(self.nodes)
+        self._finish(total(self.nodes))
 
     def _next_wave(self) -> Wave:
         """The wave after the completed ones, at its start; it ends where a wave of the file's layout ends."""
@@ -218,7 +245,11 @@ class Runner:
 
         count = min(self.plan.wave - self.done % self.plan.wave, self.plan.rows - self.done)
         kept = max(0, min(self.writer.sizes.trajectories - self.done, count))
-        return Wave(self.plan, self.plan.first + self.done, count, kept)
+        wave = Wave(self.plan, self.plan.first + self.done, count, kept)
+        if self.source is not None:
+            self.source.begin(wave)
+            self.saved = wave.recorded
+        return wave
 
     def _restore(self) -> Wave | None:
         """State at the last commit; None if no wave was under way."""
@@ -302,6 +333,8 @@ class Runner:
         for a in range(self.width):
             self.writer.write_final(a, rows.start, rows.stop, wave.final[a])
             self.writer.write_diverged(a, rows.start, rows.stop, wave.diverged_at[a])
+            if self.plan.rotated:
+                self.writer.write_rows(WORKING, a, rows.start, rows.stop, wave.delta[a])
         for node in wave.nodes:
             push(self.nodes, node)
         self.done += wave.count

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from fastsgd import designs, problems, schedules, shards
+from fastsgd import designs, problems, schedules
 from fastsgd.errors import InputError
 from fastsgd.problems import Arm, Stepper
 from fastsgd.problems.working import factor, stationary_covariance, to_working
@@ -56,6 +56,11 @@ class Plan:
         return self.arms[0].problem.dimension
 
     @property
+    def rotated(self) -> bool:
+        """Whether working coordinates differ from the original ones."""
+        return any(arm.problem.basis is not None for arm in self.arms)
+
+    @property
     def horizon(self) -> int:
         return int(self.steps[-1])
 
@@ -76,9 +81,9 @@ def resolve_arm(spec: Spec) -> Arm:
     return Arm(problem=problem, batch=batch, design=design, covariance=covariance)
 
 
-def make_plan(spec: Spec, shard: shards.Shard | None = None) -> Plan:
-    """Resolve a checked spec with its seed set, or one shard of it."""
-    first, rows = shards.rows_of(spec.replicates, shard)
+def make_plan(spec: Spec, span: tuple[int, int] | None = None) -> Plan:
+    """Resolve a checked spec with its seed set; `span`: (first replicate, how many) if not all of them."""
+    first, rows = span or (0, spec.replicates)
     specs = spec.arm_specs()
     arms = tuple(resolve_arm(arm) for arm in specs.values())
     plans = tuple(schedules.from_spec(arm.step) for arm in specs.values())

@@ -25,7 +25,7 @@ ALLOWED = {
     "threads": {"errors", "kernels"},
     "shards": {"errors", "kernels"},
     "differences": set(),
-    "plan": {"errors", "spec", "problems", "designs", "schedules", "shards", "kernels"},
+    "plan": {"errors", "spec", "problems", "designs", "schedules", "kernels"},
     "wave": {"plan", "moments", "kernels"},
     "engine": {
         "errors",

@@ -40,15 +40,19 @@ def update(
         file.write(Extent(row.offset + s0 * row.dtype.itemsize, found.shape, row.dtype), found)
 
 
-def damaged_waves(file: RawFile, sums: Extent, wave: int, values: NDArray[np.generic], rows: int) -> list[int]:
-    """Numbers of the waves whose rows differ from their checksums; values[r, ...] are the first r of `rows` rows.
+def damaged_waves(
+    file: RawFile, sums: Extent, wave: int, values: NDArray[np.generic], rows: int, start: int = 0
+) -> list[int]:
+    """Numbers of the waves whose rows differ from their checksums.
+
+    values[r, ...] are r of the dataset's `rows` rows, those from `start` on, where a wave begins.
 
     Only whole waves are looked at.
     """
     stored, damaged = file.read(sums), []
-    for i, first, last in waves_between(wave, 0, len(values), rows):
-        if last <= len(values):
-            part = values[first:last]
+    for i, first, last in waves_between(wave, start, start + len(values), rows):
+        if last <= start + len(values):
+            part = values[first - start : last - start]
             found = by_column(part) if stored.ndim == 2 else np.uint32(crc32(part))
             if np.any((stored[i] != found) & (stored[i] != UNWRITTEN)):
                 damaged.append(i)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fastsgd.errors import InputError, RunError
 from fastsgd.store import opened as files
 from fastsgd.store.checksum import damaged_waves, place_of
-from fastsgd.store.format import Progress
+from fastsgd.store.format import Node, Progress
 from fastsgd.store.merge import covariance, merge_nodes
 from fastsgd.store.raw import RawFile, crc32
 from fastsgd.store.record import FINAL_SEQUENCE
@@ -115,19 +115,26 @@ class Run:
             return np.empty((0, self.sizes.steps, len(self.coordinates)))
         return self.rows("trajectory", arm)
 
-    def rows(self, name: str, arm: str | None = None) -> NDArray[Any]:
-        """Rows of the completed waves of any replicate dataset, extras too; RunError if they fail their checksums."""
+    def rows(self, name: str, arm: str | None = None, start: int = 0, stop: int | None = None) -> NDArray[Any]:
+        """Rows of the completed waves of any replicate dataset, extras too, or rows `start` to `stop` of them.
+
+        Raises:
+            RunError: a wave with one of these rows fails its checksum.
+        """
         self._kind(name, "replicate")
         index = self._index(arm)
         place = self._made.extents[name]
         place = place.at(index) if name in self._made.by_arm else place
         with self._raw() as raw:
-            found = raw.read(place.rows(0, min(self.progress.replicates_done, place.shape[0])))
+            wave, done = self.sizes.wave, min(self.progress.replicates_done, place.shape[0])
+            start = min(start, done)
+            stop = done if stop is None else max(start, min(stop, done))
+            first, last = start // wave * wave, min(-(-stop // wave) * wave, done)
+            found = raw.read(place.rows(first, max(first, last)))
             sums = self._made.extents[place_of(name)].at(index)
-            if bad := damaged_waves(raw, sums, self.sizes.wave, found, place.shape[0]):
-                first = bad[0] * self.sizes.wave
-                raise RunError(f"{self.path} is damaged: checksum of {name} differs at row {first} and after")
-        return found
+            if bad := damaged_waves(raw, sums, wave, found, place.shape[0], first):
+                raise RunError(f"{self.path} is damaged: checksum of {name} differs at row {bad[0] * wave} and after")
+        return found[start - first : stop - first]
 
     def moments(self, arm: str | None = None) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
         """count int64[S], mean float64[S, d] and covariance float64[S, d, d] (divisor count - 1) over replicates.
@@ -138,7 +145,7 @@ class Run:
         if self.finished:
             return self.result("count", arm), self.result("mean", arm), self.result("covariance", arm)
         index = self._index(arm)
-        count, mean, m2 = merge_nodes(self._nodes(), index, self.sizes.steps, len(self.coordinates))
+        count, mean, m2 = merge_nodes(self.nodes(), index, self.sizes.steps, len(self.coordinates))
         return count, mean, covariance(count, m2)
 
     def result(self, name: str, arm: str | None = None) -> NDArray[Any]:
@@ -171,8 +178,8 @@ class Run:
         with self._raw() as raw:
             return [raw.read(self._made.extents[name]) for name in names]
 
-    def _nodes(self) -> list[Any]:
-        """Nodes of the newest commit; a writer may replace them meanwhile, then the next commit is read."""
+    def nodes(self) -> list[Node]:
+        """Moment nodes of the newest commit; a writer may replace them meanwhile, then the next commit is read."""
         with self._raw() as raw:
             pool = NodePool(raw, self._made.extents)
             record, error = self._record, RunError(f"{self.path} changes too fast to be read")

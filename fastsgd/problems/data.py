@@ -83,7 +83,7 @@ def prepare(
     if intercept:
         if INTERCEPT in names:
             raise DataError(
-                f'must have no column named "{INTERCEPT}" when one is added; rename it, '
+                f'must have no column named "{INTERCEPT}" when one is added, got it in the header; rename it, '
                 "or set problem.data.intercept = false"
             )
         features = np.column_stack([np.ones(len(features)), features])

@@ -20,8 +20,12 @@ from .vector import (
     lane_numbers,
     load,
     panel_fma,
+    panel_fma_rows,
     panel_load,
+    panel_row,
+    panel_scale,
     panel_store,
+    panel_zero,
     reduce_add,
     store,
     store_transposed,
@@ -34,7 +38,6 @@ _4 = np.uint64(4)
 _8 = np.uint64(8)
 _TILE = np.uint64(32)
 _PARTS = GROUP // LANES
-_TOGETHER = 2
 
 
 def padded(dimension):
@@ -71,11 +74,24 @@ def _sums(x, rows, dimension, first, second):
         store(first, np.uint64(left), total)
     at = np.uint64(0)
     for top in range(np.uint64(0), np.uint64(dimension), _4):
-        for left in range(np.uint64(0), np.uint64(top) + _4, _8):
+        end = np.uint64(top) + _4
+        left = np.uint64(0)
+        while left + _8 < end:  # two tiles together hide more of the latency of a fused multiply-add
+            tile = panel_load(4, second, at, 8)
+            beside = panel_load(4, second, at + _TILE, 8)
+            for r in range(rows):
+                row = np.uint64(r) * side
+                tile = panel_fma(tile, 0, x, row + np.uint64(top), load(x, row + left, 8))
+                beside = panel_fma(beside, 0, x, row + np.uint64(top), load(x, row + left + _8, 8))
+            panel_store(second, at, tile)
+            panel_store(second, at + _TILE, beside)
+            at += _TILE + _TILE
+            left += _8 + _8
+        if left < end:
             tile = panel_load(4, second, at, 8)
             for r in range(rows):
                 row = np.uint64(r) * side
-                tile = panel_fma(tile, 0, x, row + np.uint64(top), load(x, row + np.uint64(left), 8))
+                tile = panel_fma(tile, 0, x, row + np.uint64(top), load(x, row + left, 8))
             panel_store(second, at, tile)
             at += _TILE
 
@@ -100,6 +116,18 @@ def _risks(x, rows, dimension, metric, diagonal, risk):
         risk[r] += reduce_add(total)
 
 
+@jit
+def _lane_risks(state, offset, side, metric, out):
+    """x' diag(metric) x of each lane of a block: the additions of `_risks` in the same order, lanes side by side."""
+    total = panel_zero(8, LANES)
+    for top in range(np.uint64(0), side, _8):
+        rows = panel_load(8, state, offset + np.uint64(top) * np.uint64(LANES), LANES)
+        total = panel_fma_rows(panel_scale(metric, np.uint64(top), rows), rows, total)
+    even = (panel_row(total, 0) + panel_row(total, 4)) + (panel_row(total, 2) + panel_row(total, 6))
+    odd = (panel_row(total, 1) + panel_row(total, 5)) + (panel_row(total, 3) + panel_row(total, 7))
+    store(out, np.uint64(0), even + odd)
+
+
 @inline
 def _sample_number(step, burn_in, thin):
     """How many samples have been taken once `step` steps are done."""
@@ -119,13 +147,11 @@ def _average_group(
     side = (dimension + 7) // 8 * 8
     length = arms * side * LANES
     state = np.zeros(_PARTS * length)
-    # Samples wait until `_TOGETHER` of them are there, so that a tile is fetched and written back less often. The sums
-    # are the same: each takes its terms in the same order.
-    room = (_TOGETHER * here + GROUP) * side
-    x = np.zeros(arms * room)
-    waiting = 0
     chunk = steps_together(dimension)
-    z = np.empty(chunk * (dimension + 1) * LANES)
+    z = np.empty(max(chunk * (dimension + 1) * LANES, GROUP * side))
+    # A sample is laid out where the normals were: they are used up by then, and the first-level cache is small.
+    x = z
+    lane_risk = np.empty(LANES)
     for part in range(_PARTS):
         if begin + part * LANES < replicates:
             load_block(delta, begin + part * LANES, side, state[part * length : (part + 1) * length])
@@ -144,19 +170,18 @@ def _average_group(
         if steps == ahead and taken < samples:
             batch = taken * batches // samples
             for a in range(arms):
-                place = a * room + waiting * here * side
                 for part in range(_PARTS):
                     for top in range(0, side, 8):
                         rows = panel_load(8, state, np.uint64(part * length + (a * side + top) * LANES), LANES)
-                        store_transposed(x, np.uint64(place + part * LANES * side + top), np.uint64(side), rows)
-                _risks(x[place:], here, dimension, metric[a], diagonal, risk[a, :, batch])
-            waiting += 1
-            if waiting == _TOGETHER:
-                for a in range(arms):
-                    _sums(x[a * room :], waiting * here, dimension, first[a], second[a])
-                waiting = 0
-    for a in range(arms):
-        _sums(x[a * room :], waiting * here, dimension, first[a], second[a])
+                        store_transposed(x, np.uint64(part * LANES * side + top), np.uint64(side), rows)
+                _sums(x, here, dimension, first[a], second[a])
+                if not diagonal:
+                    _risks(x, here, dimension, metric[a], diagonal, risk[a, :, batch])
+                    continue
+                for part in range(_PARTS):
+                    _lane_risks(state, np.uint64(part * length + a * side * LANES), np.uint64(side), metric[a], lane_risk)
+                    for lane in range(min(LANES, here - part * LANES)):
+                        risk[a, part * LANES + lane, batch] += lane_risk[lane]
     for part in range(_PARTS):
         if begin + part * LANES < replicates:
             store_block(state[part * length : (part + 1) * length], begin + part * LANES, side, delta)

@@ -492,3 +492,17 @@ def reduce_add(typingctx, x):
         return builder.extract_element(value, ir.Constant(ir.IntType(32), 0))
 
     return types.float64(x), emit
+
+
+@intrinsic(prefer_literal=True)
+def panel_fma_rows(typingctx, x, y, panel):
+    """x * y + panel, row by row, fused."""
+
+    def emit(context, builder, sig, args):
+        total = args[2]
+        for row in range(panel.rows):
+            rows = [builder.extract_value(value, row) for value in args]
+            total = builder.insert_value(total, _call(builder, "fma", rows[0].type, rows), row)
+        return total
+
+    return panel(x, y, panel), emit

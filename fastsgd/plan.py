@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fastsgd import designs, problems, schedules
 from fastsgd.errors import InputError
 from fastsgd.problems import Arm, Stepper
-from fastsgd.problems.working import factor, stationary_covariance, to_working
+from fastsgd.problems.working import factor, to_working
 
 if TYPE_CHECKING:
     from fastsgd.spec import Spec
@@ -105,16 +105,17 @@ def make_plan(spec: Spec, span: tuple[int, int] | None = None) -> Plan:
 
 
 def unstable(plan: Plan) -> list[str]:
-    """One line for each arm whose constant step is at or past the edge 2 / lambda_max of stability (Prop. 5.13)."""
+    """One line for each arm whose constant step is at or past the edge of stability, 2 / lambda_max (Prop. 5.13)."""
     lines = []
+    what = "2 / (time_step lambda_max(H))" if plan.spec.problem.kind == "ou" else "2 / lambda_max(H)"
     for name, arm, schedule in zip(plan.names, plan.arms, plan.schedules, strict=True):
         if not schedule.constant:
             continue
-        edge = 2.0 / float(np.linalg.eigvalsh(arm.problem.hessian)[-1])
+        edge = arm.problem.largest_stable_step()
         if schedule.size >= edge:
             key = "step.size" if len(plan.arms) == 1 else f"arms.{name}: step.size"
             lines.append(
-                f"{key} must be below 2 / lambda_max(H) = {edge:.6g} for a stationary law to exist, "
+                f"{key} must be below {what} = {edge:.6g} for a stationary law to exist, "
                 f"got {schedule.size:.6g}; give a smaller step, or --allow-unstable to run all the same"
             )
     return lines
@@ -131,8 +132,7 @@ def _start(spec: Spec, arm: Arm) -> tuple[NDArray[np.float64], NDArray[np.float6
     schedule = schedules.from_spec(spec.step)
     if not schedule.constant:
         raise InputError("start.kind = stationary needs step.schedule = constant, got power; use point or gaussian")
-    covariance = stationary_covariance(arm.problem.hessian, arm.covariance, schedule.size)
-    return np.zeros(d), factor(basis, covariance)
+    return np.zeros(d), factor(basis, arm.problem.stationary(arm.covariance, schedule.size))
 
 
 def _wave(replicates: int, width: int) -> int:

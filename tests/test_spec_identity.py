@@ -68,6 +68,13 @@ OTHER = [
     "start={kind='stationary'}",
     "arms.a={}",
     "arms.a={sampling.batch=5}",
+    "record.average={burn_in=10}",
+    "record.average={burn_in=20}",
+    "record.average={burn_in=10,thin=2}",
+    "record.average={burn_in=10,batches=31}",
+    "problem.noise={eigenvalues=[1.0,0.0],basis='rotation',angle=30}",
+    "problem.noise={eigenvalues=[1.0,0.0],basis='rotation',angle=31}",
+    "problem.kind='ou'",
 ]
 
 
@@ -91,6 +98,33 @@ def test_an_override_of_an_arm_that_changes_nothing_is_none():
     same = ["arms.a={sampling.batch=4}", "arms.a={step.size=0.5}", "arms.a={problem.noise.basis='identity'}"]
     assert {identity(override) for override in same} == {identity("arms.a={}")}
     assert identity("arms.a={step.size=1}") == identity("arms.a={step.size=1.0}")
+
+
+def test_defaults_of_averages_and_of_the_ou_process_count_as_given():
+    full = "record.average={burn_in=10,thin=1,batches=32}"
+    assert identity("record.average={burn_in=10}") == identity(full)
+    assert identity("problem.kind='ou'") == identity("problem.kind='ou'", "problem.scheme=exact", "problem.time_step=1")
+    ou = [["problem.kind=ou", *more] for more in ([], ["problem.scheme=euler"], ["problem.time_step=0.5"])]
+    assert len({identity(*overrides) for overrides in ou}) == 3
+    turned = "problem.noise={eigenvalues=[1.0,0.0],basis='rotation',angle=30}"
+    assert identity(turned) == identity(turned, "problem.noise.angle=30.0")
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["record.average={burn_in=10,thin=2,batches=5}"],
+        ["problem.kind=ou", "problem.scheme=euler", "problem.time_step=0.25", "arms.a.sampling.batch=2"],
+        ["problem.noise={eigenvalues=[1.0,2.0],basis='rotation',angle=30}", "arms.b.problem.noise.angle=60"],
+    ],
+)
+def test_averages_processes_and_angles_survive_toml_and_the_document(overrides, tmp_path):
+    spec = load_spec(BASE, overrides)
+    (tmp_path / "a.toml").write_text(spec.to_toml())
+    assert load_spec(tmp_path / "a.toml").identity() == spec.identity()
+    again = Spec.from_document(json.loads(json.dumps(spec.document())), spec.arrays())
+    assert again.identity() == spec.identity() and again.record == spec.record
+    assert list(again.arm_specs()) == list(spec.arm_specs())
 
 
 def test_a_file_counts_by_its_numbers(tmp_path):

@@ -1,7 +1,7 @@
-"""What is optimised. One file a kind of problem, found by its name: `quadratic`, `glm`.
+"""What is optimised. One file a kind of problem, found by its name: `quadratic`, `ou`, `glm`.
 
-A kind is a module with `build(spec) -> Problem`, and `check(spec) -> (lines, d, n)`: what its matrices or data have wrong,
-the dimension if it can be told, and the size of the pool if there is one.
+A kind is a module with `build(spec) -> Problem`, and `check(spec) -> (lines, d, n)`: what its matrices or data have
+wrong, the dimension if it can be told, and the size of the pool if there is one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a problem is, once resolved to arrays: its optimum, its geometry there, and how kernels advance its replicates."""
+"""What a problem is, once resolved to arrays: its optimum, its geometry there, and how kernels advance replicates."""
 
 from __future__ import annotations
 
@@ -77,6 +77,16 @@ class Problem:
     @property
     def dimension(self) -> int:
         return len(self.optimum)
+
+    def largest_stable_step(self) -> float:
+        """The constant step size from which on there is no stationary law; 2 / lambda_max (Proposition 5.13)."""
+        return 2.0 / float(np.linalg.eigvalsh(self.hessian)[-1])
+
+    def stationary(self, covariance: Array, size: float) -> Array:
+        """Stationary covariance float64[d, d] for a stable step `size` and mini-batch gradient covariance; (37)."""
+        from fastsgd.problems.working import stationary_covariance
+
+        return stationary_covariance(self.hessian, covariance, size)
 
     def stepper(self, arms: Sequence[Arm]) -> Stepper:
         """The kernels of this kind of problem, bound to the arms of a run."""

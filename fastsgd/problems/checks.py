@@ -24,10 +24,10 @@ def _check_arm(spec: Spec) -> list[str]:
     # A kind says by itself what is wrong with its matrices or data, and how large they are.
     lines, dimension, pool_size = import_module(f"fastsgd.problems.{spec.problem.kind}").check(spec)
     design = designs.get(spec.sampling.design)
-    if design.pooled and spec.problem.kind == "quadratic":
-        lines.append(
-            f"sampling.design must be fresh for a quadratic problem (it has no pool), got {design.name}; take the key out"
-        )
+    kind = spec.problem.kind
+    if design.pooled and kind != "glm":
+        rule = f"sampling.design must be fresh for problem.kind = {kind} (it has no pool)"
+        lines.append(f"{rule}, got {design.name}; take the key out")
     elif pool_size is not None and not design.pooled:
         lines.append(
             f"sampling.design must be without-replacement or with-replacement on a pool of data, got {design.name}; "

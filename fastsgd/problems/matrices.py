@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Context, Decimal
-from math import fsum
+from math import fmod, fsum
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -44,6 +44,44 @@ def spectrum(source: Matrix, dimension: int) -> NDArray[np.float64]:
     return np.array(values)
 
 
+_PI = Decimal("3.14159265358979323846264338327950288419716939937510582097494459")
+
+
+def _sine(degrees: Decimal) -> Decimal:
+    """sin of 0 <= degrees <= 45 by its series, to 50 digits."""
+    context = Context(prec=50)
+    x = context.divide(context.multiply(degrees, _PI), Decimal(180))
+    square, term, total = context.multiply(x, x), x, x
+    for n in range(2, 60, 2):
+        term = context.divide(context.multiply(term, -square), Decimal(n * (n + 1)))
+        total = context.add(total, term)
+    return total
+
+
+def rotation(angle: float) -> NDArray[np.float64]:
+    """Rows float64[2, 2]: the axes turned counterclockwise by `angle` degrees, correctly rounded."""
+    if angle < 0:
+        return np.ascontiguousarray(rotation(-angle).T)
+    reduced = fmod(angle, 360.0)
+    turns = int(reduced // 90)
+    rest = Decimal(reduced - 90.0 * turns)  # exact, as fmod is
+    context = Context(prec=50)
+
+    def other(s: Decimal) -> Decimal:
+        return context.sqrt(context.subtract(Decimal(1), context.multiply(s, s)))
+
+    if rest <= 45:
+        sine = _sine(rest)
+        cosine = other(sine)
+    else:
+        cosine = _sine(context.subtract(Decimal(90), rest))
+        sine = other(cosine)
+    c, s = float(cosine), float(sine)
+    for _ in range(turns):
+        c, s = -s, c
+    return np.array([[c, s], [-s, c]]) + 0.0
+
+
 def random_basis(seed: int, dimension: int) -> NDArray[np.float64]:
     """Orthonormal rows float64[d, d], uniform over the orthogonal group: orthonormalised standard normals."""
     from fastsgd.kernels.linalg import orthonormalise
@@ -66,10 +104,11 @@ def resolve(spec: Spec, source: Matrix, dimension: int) -> NDArray[np.float64]:
     else:
         values = spectrum(source, dimension)
         matrix = np.diag(values)
-        if source.basis == "random":
+        if source.basis != "identity":
             from fastsgd.kernels.linalg import congruence
 
-            rows = random_basis(source.seed, dimension)
+            turned = source.basis == "rotation" and source.angle is not None
+            rows = rotation(source.angle) if turned else random_basis(source.seed, dimension)  # type: ignore[arg-type]
             congruence(np.ascontiguousarray(rows.T), matrix.copy(), matrix)
     if getattr(source, "kind", None) == "isotropic":
         matrix = np.eye(dimension) * (fsum(np.diag(matrix)) / dimension)

@@ -17,13 +17,13 @@ from fastsgd.problems.matrices import resolve
 
 if TYPE_CHECKING:
     from fastsgd.spec import Spec
-    from fastsgd.spec.sections import Quadratic
+    from fastsgd.spec.sections import Linear
 
 
-def _section(spec: Spec) -> Quadratic:
-    from fastsgd.spec.sections import Quadratic
+def _section(spec: Spec) -> Linear:
+    from fastsgd.spec.sections import Linear
 
-    assert isinstance(spec.problem, Quadratic)
+    assert isinstance(spec.problem, Linear)
     return spec.problem
 
 
@@ -89,11 +89,17 @@ class QuadraticStepper:
     """The recursion in the eigenbasis of H; all arms use the same normals."""
 
     def __init__(self, arms: Sequence[Arm]):
-        from fastsgd.kernels.quadratic import pack
         from fastsgd.problems.working import factor
 
-        self._minus_lam = np.stack([-arm.problem.eigenvalues for arm in arms])  # type: ignore[attr-defined]
-        self._coefficients, self._starts = pack(np.stack([factor(a.problem.basis, a.covariance) for a in arms]))
+        eigenvalues = np.stack([arm.problem.eigenvalues for arm in arms])  # type: ignore[attr-defined]
+        self._prepare(eigenvalues, np.stack([factor(a.problem.basis, a.covariance) for a in arms]))
+
+    def _prepare(self, eigenvalues: Array, factors: Array) -> None:
+        """Keep eigenvalues float64[A, d] and roots of covariances float64[A, d, d] as the kernel reads them."""
+        from fastsgd.kernels.quadratic import pack
+
+        self._minus_lam = -eigenvalues
+        self._coefficients, self._starts = pack(factors)
 
     def advance(self, delta: Array, sizes: Array, seed: int, first_replicate: int, first_step: int) -> None:
         from fastsgd.kernels.philox import PURPOSE_NOISE

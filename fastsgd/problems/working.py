@@ -1,4 +1,4 @@
-"""Between original coordinates and the working ones of a kernel (eigenvectors of H), in machine-independent arithmetic."""
+"""Between original coordinates and the working ones of a kernel (eigenvectors of H), in machine-independent steps."""
 
 from __future__ import annotations
 

@@ -8,7 +8,8 @@ LARGEST_STEP = 2**48
 
 Design = Literal["fresh", "without-replacement", "with-replacement"]
 Spectrum = Literal["logspace", "linspace", "loguniform"]
-Basis = Literal["identity", "random"]
+Basis = Literal["identity", "random", "rotation"]
+Scheme = Literal["exact", "euler"]
 Family = Literal["logistic", "probit", "poisson", "linear"]
 DESIGNS: tuple[str, ...] = get_args(Design)
 

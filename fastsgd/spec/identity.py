@@ -55,7 +55,10 @@ def canonical(spec: "Spec") -> dict[str, Any]:
 
 
 def _body(spec: "Spec") -> dict[str, Any]:
-    problem = _quadratic(spec) if isinstance(spec.problem, sections.Quadratic) else _glm(spec)
+    problem = _linear(spec) if isinstance(spec.problem, sections.Linear) else _glm(spec)
+    record: dict[str, Any] = {"steps": spec.record_steps()}
+    if spec.record.average is not None:
+        record["average"] = spec.record.average.model_dump()
     return {
         "version": VERSION,
         "seed": spec.seed,
@@ -63,7 +66,7 @@ def _body(spec: "Spec") -> dict[str, Any]:
         "sampling": spec.sampling.model_dump(),
         "step": plain(spec.step.model_dump()),
         "start": plain(spec.start.model_dump()),
-        "record": {"steps": spec.record_steps()},
+        "record": record,
     }
 
 
@@ -76,11 +79,13 @@ def _reference(spec: "Spec", name: str) -> dict[str, str]:
     return {"sha256": digest(spec.array(name))}
 
 
-def _quadratic(spec: "Spec") -> dict[str, Any]:
+def _linear(spec: "Spec") -> dict[str, Any]:
     problem = spec.problem
-    assert isinstance(problem, sections.Quadratic)
+    assert isinstance(problem, sections.Quadratic | sections.Ou)
+    scheme = {"scheme": problem.scheme, "time_step": problem.time_step + 0.0} if problem.kind == "ou" else {}
     return {
-        "kind": "quadratic",
+        "kind": problem.kind,
+        **scheme,
         "dimension": problem.dimension,
         "hessian": _matrix(spec, problem.hessian),
         "noise": _matrix(spec, problem.noise),
@@ -101,6 +106,8 @@ def _matrix(spec: "Spec", matrix: sections.Matrix) -> dict[str, Any]:
         form |= {"eigenvalues": plain(matrix.eigenvalues), "basis": matrix.basis}
     elif matrix.spectrum is not None:
         form |= {"spectrum": matrix.spectrum, "low": matrix.low, "high": matrix.high, "basis": matrix.basis}
+    if form.get("basis") == "rotation":
+        form["angle"] = plain(matrix.angle)
     if matrix.spectrum == "loguniform" or form.get("basis") == "random":
         form["seed"] = matrix.seed
     return form
@@ -191,7 +198,7 @@ def arrays(spec: "Spec") -> "dict[str, Any]":
     found = []
     for arm in (spec, *spec.arm_specs().values()):
         problem = arm.problem
-        if isinstance(problem, sections.Quadratic):
+        if isinstance(problem, sections.Linear):
             found += [arm.array(m.file) for m in (problem.hessian, problem.noise) if m.file is not None]
         elif problem.data.file is not None:
             pool = arm.table()

@@ -24,7 +24,7 @@ class Spec(sections.Table):
     name: fields.Name
     seed: fields.Seed | None = None
     replicates: fields.Count
-    problem: sections.Problem = fields.about('a table with kind = "quadratic" or kind = "glm"')
+    problem: sections.Problem = fields.about('a table with kind = "quadratic", kind = "ou" or kind = "glm"')
     sampling: sections.Sampling = fields.about("a table such as { batch = 8 }")
     step: sections.Step = fields.about("a table such as { size = 0.01 }")
     start: sections.Start = fields.about(

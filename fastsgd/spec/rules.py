@@ -34,12 +34,16 @@ def check(raw: Raw) -> Iterator[Issue]:
     """What is wrong between the keys of a raw spec."""
     kind = sections.guess_problem(raw.get("problem"))[1:-1]
     if isinstance(raw.get("problem"), Mapping):
-        yield from _quadratic(raw) if kind == "quadratic" else _glm(raw)
+        yield from _glm(raw) if kind == "glm" else _linear(raw)
+    if kind == "ou" and (given := sections.guess_step(raw.get("step"))) != "<constant>":
+        rule = f'step.schedule must be "constant" for problem.kind = "ou", got "{given[1:-1]}"'
+        yield Issue("step.schedule", f"{rule}; the process runs in continuous time with a fixed eta = step.size")
     yield from _design(raw, kind)
     yield from _record(raw)
+    yield from _average(raw)
 
 
-def _quadratic(raw: Raw) -> Iterator[Issue]:
+def _linear(raw: Raw) -> Iterator[Issue]:
     problem = table(raw, "problem")
     for name in ("hessian", "noise"):
         if isinstance(matrix := problem.get(name), Mapping):
@@ -68,12 +72,23 @@ def _matrix(key: str, matrix: Raw, model: type[sections.Matrix]) -> Iterator[Iss
         if low is not None and high is not None and low > high:
             yield Issue(f"{key}.low", f"{key}.low must be <= high, got {show(low)} > {show(high)}; exchange them")
     unused = [] if source == "spectrum" else ["low", "high"]
-    unused += [] if source in ("spectrum", "eigenvalues") else ["basis", "seed"]
+    unused += [] if source in ("spectrum", "eigenvalues") else ["basis", "seed", "angle"]
     what = {"file": "a file", "eigenvalues": "eigenvalues", "": "no source"}.get(source, "")
     for name in unused:
         if name in matrix and (source or isotropic):
             yield Issue(f"{key}.{name}", f"{key}.{name} has no use with {what}, got {show(matrix[name])}; remove it")
+    if source in ("spectrum", "eigenvalues"):
+        yield from _angle(key, matrix)
     yield from _eigenvalues(key, matrix, strict=model is sections.Matrix)
+
+
+def _angle(key: str, matrix: Raw) -> Iterator[Issue]:
+    name, turned = f"{key}.angle", matrix.get("basis") == "rotation"
+    if turned and "angle" not in matrix:
+        yield Issue(name, f'{name} is required with basis = "rotation", got nothing; give degrees, such as 30.0')
+    elif not turned and "angle" in matrix:
+        rule = f'{name} is only for basis = "rotation", got {show(matrix["angle"])}'
+        yield Issue(name, f"{rule}; set the basis or remove it")
 
 
 def _eigenvalues(key: str, matrix: Raw, strict: bool) -> Iterator[Issue]:
@@ -86,6 +101,14 @@ def _eigenvalues(key: str, matrix: Raw, strict: bool) -> Iterator[Issue]:
                 name, f"{name} {rule}, got {show(value)}; give {'positive' if strict else 'non-negative'} eigenvalues"
             )
             return
+
+
+def _two_dimensions(problem: Raw, dimension: int) -> Iterator[Issue]:
+    for name in ("hessian", "noise"):
+        if table(problem, name).get("basis") == "rotation" and dimension != 2:
+            key = f"problem.{name}.basis"
+            rule = f'{key} = "rotation" needs problem.dimension = 2, got {dimension}'
+            yield Issue(key, f'{rule}; use basis = "random", or file for an own matrix')
 
 
 def _dimension(raw: Raw) -> Iterator[Issue]:
@@ -101,6 +124,8 @@ def _dimension(raw: Raw) -> Iterator[Issue]:
             remedy = "give the number of coordinates, such as 50 (only eigenvalues and files say it as well)"
             yield Issue("problem.dimension", f"problem.dimension is required, got nothing; {remedy}")
             return
+    if dimension is not None:
+        yield from _two_dimensions(problem, dimension)
     for key, length in lengths.items():
         if dimension is not None and length != dimension:
             of = f"{said} = {dimension}" if said == "problem.dimension" else f"the {dimension} of {said}"
@@ -163,3 +188,26 @@ def _record(raw: Raw) -> Iterator[Issue]:
     if kept is not None and replicates is not None and kept > replicates > 0:
         rule = f"record.trajectories must be <= replicates = {replicates}, got {kept}"
         yield Issue("record.trajectories", f"{rule}; keep fewer or run more replicates")
+
+
+def _average(raw: Raw) -> Iterator[Issue]:
+    average = table(raw, "record", "average")
+    burn_in, thin, batches = (
+        number({"thin": 1, "batches": 32, **average}, k, int) for k in ("burn_in", "thin", "batches")
+    )
+    horizon = _horizon(raw)
+    if None in (burn_in, thin, batches, horizon) or burn_in < 0 or thin < 1 or batches < 2:
+        return
+    samples = max(horizon - burn_in, 0) // thin
+    if samples < batches:
+        rule = f"record.average must leave at least batches = {batches} samples up to step {horizon}, got {samples}"
+        yield Issue("record.average", f"{rule}; lower burn_in, thin or batches, or record a later step")
+
+
+def _horizon(raw: Raw) -> int | None:
+    """The last recorded step, None if it cannot be told."""
+    steps = table(raw, "record").get("steps")
+    if isinstance(steps, Mapping):
+        return number(steps, "last", int)
+    last = steps[-1] if isinstance(steps, (list, tuple)) and steps else None
+    return last if type(last) is int else None

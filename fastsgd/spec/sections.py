@@ -21,13 +21,14 @@ from fastsgd.spec.fields import (
     NotNegative,
     Numbers,
     Positive,
+    Scheme,
     Seed,
     Spectrum,
     StepNumber,
     about,
 )
 
-KINDS = ("quadratic", "glm")
+KINDS = ("quadratic", "ou", "glm")
 SCHEDULES = ("constant", "power")
 STARTS = ("point", "gaussian", "stationary")
 SOURCES = ("spectrum", "eigenvalues", "file")
@@ -44,7 +45,8 @@ class Table(BaseModel):
 class Matrix(Table):
     """A symmetric matrix [d, d] from one source: a spectrum, eigenvalues (both in a basis), or an NPY file.
 
-    `seed` draws the random basis and the loguniform spectrum, nothing else.
+    `seed` draws the random basis and the loguniform spectrum, nothing else. In two dimensions `basis = "rotation"`
+    turns the eigenvectors counterclockwise by `angle` degrees.
     """
 
     spectrum: Spectrum | None = about("how the eigenvalues are spaced", default=None)
@@ -53,6 +55,7 @@ class Matrix(Table):
     eigenvalues: Numbers | None = None
     file: FileName | None = about("the name of an NPY file with a square matrix", default=None)
     basis: Basis = "identity"
+    angle: float | None = about("an angle in degrees, such as 30.0", default=None)
     seed: Seed = 0
 
 
@@ -96,14 +99,30 @@ GlmMetric = Annotated[
 ]
 
 
-class Quadratic(Table):
-    """L(theta) = (theta - theta*)' H (theta - theta*) / 2 with additive Gaussian gradient noise of covariance G."""
+class Linear(Table):
+    """Matrices H and G of a linear recursion with Gaussian noise, and the metric F of its risk."""
 
-    kind: Literal["quadratic"]
     dimension: int | None = about("the number of coordinates, such as 50", default=None, ge=1, le=2**16)
     hessian: Matrix = about('a table such as { spectrum = "logspace", low = 1.0, high = 100.0 }')
     noise: Noise = about('a table such as { kind = "isotropic" } or { file = "G.npy" }')
     metric: QuadraticMetric = about('"hessian", or { file = "F.npy" }', default="hessian")
+
+
+class Quadratic(Linear):
+    """L(theta) = (theta - theta*)' H (theta - theta*) / 2 with additive Gaussian gradient noise of covariance G."""
+
+    kind: Literal["quadratic"]
+
+
+class Ou(Linear):
+    """The normalised Ornstein-Uhlenbeck process (54), dX = -eta H X dt + sqrt(eta/b) G^{1/2} dW; eta is step.size.
+
+    A step of the run advances the time by `time_step`, by the exact transition or by Euler-Maruyama.
+    """
+
+    kind: Literal["ou"]
+    scheme: Scheme = "exact"
+    time_step: Positive = 1.0
 
 
 class Generate(Table):
@@ -190,6 +209,14 @@ class LogSteps(Table):
     last: Annotated[int, about("the last step, such as 100000", ge=1, le=LARGEST_STEP)]
 
 
+class Average(Table):
+    """Time averages of the iterates after `burn_in` steps, a sample every `thin` steps; risks in `batches` batches."""
+
+    burn_in: Annotated[int, about("a whole number of steps, such as 1000", ge=0, le=LARGEST_STEP)]
+    thin: Annotated[int, about("a whole number of steps, such as 10", ge=1, le=LARGEST_STEP)] = 1
+    batches: Annotated[int, about("a whole number from 2 to 1024, such as 32", ge=2, le=1024)] = 32
+
+
 class Record(Table):
     """At which steps moments and risks are recorded, and how many replicates keep every recorded iterate."""
 
@@ -203,6 +230,7 @@ class Record(Table):
         Discriminator(_list_or_table),
     ] = about("a list such as [100, 1000], or { log = 60, last = 100000 }")
     trajectories: Annotated[int, about("a whole number, such as 0", ge=0, le=2**40)] = 0
+    average: Average | None = about("a table such as { burn_in = 1000, thin = 10 }", default=None)
 
 
 def _key(value: Any, key: str) -> Any:
@@ -221,7 +249,9 @@ def _guess(value: Any, key: str, choices: tuple[str, ...], signs: dict[str, str]
 
 
 def guess_problem(value: Any) -> str:
-    return _guess(value, "kind", KINDS, {"family": "glm", "data": "glm", "ridge": "glm"})
+    return _guess(
+        value, "kind", KINDS, {"family": "glm", "data": "glm", "ridge": "glm", "scheme": "ou", "time_step": "ou"}
+    )
 
 
 def guess_step(value: Any) -> str:
@@ -233,7 +263,8 @@ def guess_start(value: Any) -> str:
 
 
 Problem = Annotated[
-    Annotated[Quadratic, Tag("<quadratic>")] | Annotated[Glm, Tag("<glm>")], Discriminator(guess_problem)
+    Annotated[Quadratic, Tag("<quadratic>")] | Annotated[Ou, Tag("<ou>")] | Annotated[Glm, Tag("<glm>")],
+    Discriminator(guess_problem),
 ]
 Step = Annotated[
     Annotated[ConstantStep, Tag("<constant>")] | Annotated[PowerStep, Tag("<power>")], Discriminator(guess_step)

@@ -27,10 +27,10 @@ def structure(raw: Mapping[str, Any]) -> list[Issue]:
 
 
 def fill_dimension(raw: dict[str, Any], files: Files) -> dict[str, Any]:
-    """With problem.dimension from eigenvalues or a file when a quadratic leaves it out and they can be read."""
+    """With problem.dimension from eigenvalues or a file when a quadratic or ou leaves it out and they can be read."""
     problem = raw.get("problem")
-    quadratic = isinstance(problem, Mapping) and sections.guess_problem(problem) == "<quadratic>"
-    if not quadratic or not isinstance(problem, Mapping) or "dimension" in problem:
+    linear = isinstance(problem, Mapping) and sections.guess_problem(problem) != "<glm>"
+    if not linear or not isinstance(problem, Mapping) or "dimension" in problem:
         return raw
     for name in ("hessian", "noise", "metric"):
         found = _dimension(rules.table(problem, name), files)

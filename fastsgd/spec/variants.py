@@ -14,7 +14,8 @@ from fastsgd.spec.schema import all_keys
 from fastsgd.spec.structure import structure
 
 LARGEST_GRID = 256
-ARM_TABLES = {"quadratic": ("problem.noise", "sampling.batch", "step.size"), "glm": ("step.size",)}
+LINEAR = ("problem.noise", "sampling.batch", "step.size")
+ARM_TABLES = {"quadratic": LINEAR, "ou": LINEAR, "glm": ("step.size",)}
 
 
 def arms(raw: Mapping[str, Any], base: Sequence[Issue]) -> list[Issue]:

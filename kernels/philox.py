@@ -20,6 +20,10 @@ PURPOSE_START = np.uint64(1)
 PURPOSE_BATCH = np.uint64(2)
 PURPOSE_DATA = np.uint64(3)
 PURPOSE_BASIS = np.uint64(4)
+PURPOSE_UNIFORM = np.uint64(5)
+PURPOSE_EXPONENTIAL = np.uint64(6)
+PURPOSE_EPOCH = np.uint64(7)
+PILOT = np.uint64(64)  # added to a purpose: the same draws for estimates made before a run
 
 MAX_REPLICATES = 2**40
 MAX_STEPS = 2**48

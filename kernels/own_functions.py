@@ -1,0 +1,22 @@
+"""The two functions of a problem that a kernel is made for; in a made module they are the user's (`own_*` import them)."""
+
+from ._jit import jit
+
+
+@jit
+def gradient(theta, sample, params, out):
+    """Write the gradient of one sample's loss at theta float64[d] to out float64[d].
+
+    sample: float64[p], a row of the data, or `stream.Stream`, the draws of one sample; params: float64[m], constants.
+    """
+    for j in range(theta.size):
+        out[j] = theta[j]
+
+
+@jit
+def loss(theta, sample, params):
+    """The loss of one sample, a float."""
+    total = 0.0
+    for j in range(theta.size):
+        total += 0.5 * theta[j] * theta[j]
+    return total

@@ -140,12 +140,11 @@ def _integers_one_by_one(plan, seed, replicate, step, out, at):
 
 
 @jit
-def _integers(plan, block, step_of, bound, again, seed, replicate, step, steps, out, pairs, at):
-    """The bounded integers of `steps` <= plan.steps successive batches from out[at] on; `pairs` is `out` as uint64."""
+def _integers(plan, block, step_of, bound, again, seed, replicate, step, steps, out, at):
+    """The bounded integers of `steps` <= plan.steps successive batches from out[at] on."""
     k0, k1 = seed & _LOW, seed >> _32
     c2 = replicate & _LOW
     lanes = np.uint64(block.size)
-    to = at >> _1
     doubt = False
     for lane in range(_0, steps * (plan.pitch >> _2), np.uint64(LANES)):
         t = load(step_of, lane, LANES) + step
@@ -161,7 +160,7 @@ def _integers(plan, block, step_of, bound, again, seed, replicate, step, steps, 
             doubt = True
             for i in range(lane, lane + np.uint64(LANES)):
                 again[step_of[i]] = 1
-        store_interleaved(pairs, to + (lane << _1), (m0 >> _32) | (m1 & _HIGH), (m2 >> _32) | (m3 & _HIGH))
+        store_interleaved(out, at + (lane << _2), (m0 >> _32) | (m1 & _HIGH), (m2 >> _32) | (m3 & _HIGH))
     if doubt:
         for s in range(steps):
             if again[s]:
@@ -225,15 +224,15 @@ def _shuffle(b, batches, at, entries):
 
 
 @jit
-def draw(plan, scratch, seed, replicate, step, steps, out, pairs, at):
+def draw(plan, scratch, seed, replicate, step, steps, out, at):
     """Batches of `steps` <= plan.steps successive steps, `plan.pitch` apart, at out[at : at + plan.size].
 
-    out: uint32; pairs: the same memory as uint64; at: even. Zeros fill the gap between a batch and the next.
+    out: uint32. Zeros fill the gap between a batch and the next.
     """
     method, n, b, pitch, pool = plan.method, plan.n, plan.b, plan.pitch, scratch.pool
     again = scratch.again
     _integers(
-        plan, scratch.block, scratch.step, scratch.bound, again, seed, replicate, step, steps, out, pairs, at,
+        plan, scratch.block, scratch.step, scratch.bound, again, seed, replicate, step, steps, out, at,
     )  # fmt: skip
     if method == SHUFFLE:
         for here in range(at, at + steps * pitch, pitch):
@@ -252,14 +251,13 @@ def _draw_task(task, tasks, n, b, design, seed, first_replicate, first_step, out
     """The part of `draw_batches` that is number `task` of `tasks`: some successive replicates."""
     plan = make_plan(n, b, design)
     scratch = make_scratch(plan)
-    pairs = np.zeros(plan.size >> _1, np.uint64)
-    bulk = pairs.view(np.uint32)
+    bulk = np.zeros(plan.size, np.uint32)
     total, pitch, b = np.uint64(out.shape[1]), plan.pitch, plan.b
     replicates = out.shape[0]
     for r in range(replicates * task // tasks, replicates * (task + 1) // tasks):
         for s in range(_0, total, plan.steps):
             steps = min(plan.steps, total - s)
-            draw(plan, scratch, seed, first_replicate + np.uint64(r), first_step + s, steps, bulk, pairs, _0)
+            draw(plan, scratch, seed, first_replicate + np.uint64(r), first_step + s, steps, bulk, _0)
             for k in range(steps):
                 for i in range(b):
                     out[r, s + k, i] = bulk[k * pitch + i]

@@ -130,83 +130,78 @@ def _add_up(pool, width, ring_0, ring_1, here, b, weights, stride, out):
 
 
 @inline
-def _update(state, at, optimum, total, to, width, d, ridge, inverse, eta):
+def _position(state, at, centre, width, theta):
+    """theta of one replicate and arm."""
+    for j in range(_0, width, _8):
+        store(theta, j, load(centre, j, 8) + load(state, at + j, 8))
+
+
+@inline
+def _update(state, at, centre, total, to, width, d, ridge, inverse, eta):
     """One step of one replicate and arm from its summed gradient."""
     for j in range(_0, width, _8):
         delta = load(state, at + j, 8)
-        theta = load(optimum, j, 8) + delta
+        theta = load(centre, j, 8) + delta
         g = fma(ridge, theta, load(total, to + j, 8) * inverse)
         # The sum also ran over the target, which is no coordinate.
         store(state, at + j, select(lane_numbers(8) + j < d, fma(-eta, g, delta), 0.0))
 
 
 @jit
-def _pair(delta, r0, r1, optimum, pool, width, ridge, family, plan, scratch, etas, seed, first_replicate, first_step):
-    """Steps of replicates r0 and r1 >= r0 (the same if there is one left), all arms: delta[:, r, :] in place."""
-    arms, d = delta.shape[0], np.uint64(delta.shape[2])
-    total_steps = np.uint64(etas.shape[1])
-    b, pitch, bulk, bulk_size = plan.b, plan.pitch, plan.steps, plan.size
-    stride = (b + _7) & ~_7
-    centre, theta, total = np.zeros(width), np.zeros(width), np.zeros(_2 * width)
-    weights, state = np.zeros(_2 * stride), np.zeros(np.uint64(arms) * _2 * width)
-    for j in range(d):
-        centre[j] = optimum[j]
-    for a in range(arms):
-        at = np.uint64(a) * _2 * width
-        for j in range(d):
-            state[at + j] = delta[a, r0, j]
-            state[at + width + j] = delta[a, r1, j]
-    # Rings of two bulks of batches: the next bulk is drawn when the last batch of this one is used.
-    pairs_0, pairs_1 = np.zeros(bulk_size + _8, np.uint64), np.zeros(bulk_size + _8, np.uint64)
-    ring_0, ring_1 = pairs_0.view(np.uint32), pairs_1.view(np.uint32)
-    inverse = 1.0 / np.float64(b)
-    drawn, within, here = _0, _0, _0
-    for k in range(total_steps):
-        while drawn < total_steps and drawn <= k + _1:
-            count = min(bulk, total_steps - drawn)
-            to = ((drawn // bulk) & _1) * bulk_size
-            step = first_step + drawn
-            draw(plan, scratch, seed, first_replicate + np.uint64(r0), step, count, ring_0, pairs_0, to)
-            draw(plan, scratch, seed, first_replicate + np.uint64(r1), step, count, ring_1, pairs_1, to)
-            drawn += count
-        within += _1
-        following = here + pitch
-        if within == bulk:
-            within = _0
-            following = bulk_size - (here - (bulk - _1) * pitch)
-        for a in range(arms):
-            at = np.uint64(a) * _2 * width
-            for j in range(_0, width, _8):
-                store(theta, j, load(centre, j, 8) + load(state, at + j, 8))
-            _residuals(family, pool, width, ring_0, here, following, b, theta, weights, _0)
-            for j in range(_0, width, _8):
-                store(theta, j, load(centre, j, 8) + load(state, at + width + j, 8))
-            _residuals(family, pool, width, ring_1, here, following, b, theta, weights, stride)
-            _add_up(pool, width, ring_0, ring_1, here, b, weights, stride, total)
-            eta = etas[a, k]
-            _update(state, at, centre, total, _0, width, d, ridge, inverse, eta)
-            _update(state, at + width, centre, total, width, width, d, ridge, inverse, eta)
-        here = following
-    for a in range(arms):
-        at = np.uint64(a) * _2 * width
-        for j in range(d):
-            delta[a, r0, j] = state[at + j]
-            delta[a, r1, j] = state[at + width + j]
-
-
-@jit
 def _task(task, tasks, delta, optimum, pool, n, ridge, family, b, design, etas, seed, first_replicate, first_step):
-    """The part of `advance_glm` that is number `task` of `tasks`: some successive pairs of replicates."""
+    """The part of `advance_glm` that is number `task` of `tasks`: some successive pairs of replicates.
+
+    centre: the optimum, padded; state: Delta of the two replicates of each arm; weights: dl/dz of two batches; total:
+    two gradient sums; ring_0, ring_1: batches of two bulks each, of which the next is drawn when the last batch of the
+    other is used; here, following: where the batch of this and of the next step stand.
+    """
     plan = make_plan(n, b, design)
     scratch = make_scratch(plan)
-    replicates, width = delta.shape[1], np.uint64(pool.size // n)
+    b, bulk, bulk_size = plan.b, plan.steps, plan.size
+    arms, replicates, d = np.uint64(delta.shape[0]), delta.shape[1], np.uint64(delta.shape[2])
+    steps, width = np.uint64(etas.shape[1]), np.uint64(pool.size // n)
+    stride = (b + _7) & ~_7
+    inverse = 1.0 / np.float64(b)
+    centre, theta, total = np.zeros(width), np.zeros(width), np.zeros(_2 * width)
+    weights, state = np.zeros(_2 * stride), np.zeros(arms * _2 * width)
+    ring_0, ring_1 = np.zeros(_2 * bulk_size + _8, np.uint32), np.zeros(_2 * bulk_size + _8, np.uint32)
+    for j in range(d):
+        centre[j] = optimum[j]
     pairs = (replicates + 1) // 2
     for pair in range(pairs * task // tasks, pairs * (task + 1) // tasks):
+        # The last of an odd number is advanced twice.
         r0, r1 = 2 * pair, min(2 * pair + 1, replicates - 1)
-        _pair(
-            delta, r0, r1, optimum, pool, width, ridge, family, plan, scratch, etas,
-            seed, first_replicate, first_step,
-        )  # fmt: skip
+        c0, c1 = first_replicate + np.uint64(r0), first_replicate + np.uint64(r1)
+        for a in range(arms):
+            for j in range(d):
+                state[a * _2 * width + j] = delta[a, r0, j]
+                state[a * _2 * width + width + j] = delta[a, r1, j]
+        drawn, within, here = _0, _0, _0
+        for k in range(steps):
+            while drawn < steps and drawn <= k + _1:
+                count, to = min(bulk, steps - drawn), ((drawn // bulk) & _1) * bulk_size
+                draw(plan, scratch, seed, c0, first_step + drawn, count, ring_0, to)
+                draw(plan, scratch, seed, c1, first_step + drawn, count, ring_1, to)
+                drawn += count
+            within += _1
+            following = here + plan.pitch
+            if within == bulk:
+                following = _0 if here >= bulk_size else bulk_size
+                within = _0
+            for a in range(arms):
+                at = a * _2 * width
+                _position(state, at, centre, width, theta)
+                _residuals(family, pool, width, ring_0, here, following, b, theta, weights, _0)
+                _position(state, at + width, centre, width, theta)
+                _residuals(family, pool, width, ring_1, here, following, b, theta, weights, stride)
+                _add_up(pool, width, ring_0, ring_1, here, b, weights, stride, total)
+                _update(state, at, centre, total, _0, width, d, ridge, inverse, etas[a, k])
+                _update(state, at + width, centre, total, width, width, d, ridge, inverse, etas[a, k])
+            here = following
+        for a in range(arms):
+            for j in range(d):
+                delta[a, r0, j] = state[a * _2 * width + j]
+                delta[a, r1, j] = state[a * _2 * width + width + j]
 
 
 @pjit

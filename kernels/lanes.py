@@ -52,14 +52,15 @@ def equal_words(typingctx, array, first, second, lanes):
 
 @intrinsic(prefer_literal=True)
 def store_interleaved(typingctx, array, index, a, b):
-    """Write a[0], b[0], a[1], b[1], ... to a flat array of words from `index` on."""
+    """Write the words a[0], b[0], a[1], b[1], ..., low half first, to a flat uint32 array from `index` on."""
 
     def emit(context, builder, sig, args):
         order = [lane + side * a.lanes for lane in range(a.lanes) for side in (0, 1)]
         mask = ir.Constant(ir.VectorType(_I32, len(order)), order)
         both = builder.shuffle_vector(args[2], args[3], mask)
-        pointer = _pointer(context, builder, sig.args[0], args[0], args[1], Vector(a.kind, 2 * a.lanes))
-        builder.store(both, pointer, align=8)
+        builder.store(
+            both, _pointer(context, builder, sig.args[0], args[0], args[1], Vector("u", 2 * a.lanes)), align=4
+        )
         return context.get_dummy_value()
 
     return types.void(array, types.uint64, a, b), emit

@@ -36,11 +36,10 @@ def _draw_by(n, b, method, out):
     """Draw by a given method, whatever `uses_shuffle` says."""
     plan = plan_by(U(n), U(b), U(method))
     scratch = make_scratch(plan)
-    pairs = np.zeros(plan.size >> U(1), np.uint64)
-    bulk = pairs.view(np.uint32)
+    bulk = np.zeros(plan.size, np.uint32)
     for k in range(U(0), U(out.shape[0]), plan.steps):
         steps = min(plan.steps, U(out.shape[0]) - k)
-        draw(plan, scratch, U(1), U(2), k, steps, bulk, pairs, U(0))
+        draw(plan, scratch, U(1), U(2), k, steps, bulk, U(0))
         for s in range(steps):
             out[k + s] = bulk[s * plan.pitch : s * plan.pitch + plan.b]
 

@@ -1,11 +1,14 @@
 """Mini-batch SGD on a pool: the bits of exact arithmetic rounded step by step, whatever the threads and neighbours."""
 
+import hashlib
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import reference_draws
 import reference_glm
+from fastsgd.kernels import STREAM_VERSION
+from fastsgd.kernels.draws import draw_batches
 from fastsgd.kernels.glm import advance_glm, pack_pool, row_width
 from fastsgd.kernels.links import LINEAR, LOGISTIC, POISSON, PROBIT, SCORE, link_values
 
@@ -119,3 +122,22 @@ def test_divergence_ends_in_numbers_that_are_not_finite_and_spares_the_others(fa
     case.etas[1] = 1e4
     delta = case.advance(family, 5, 0)
     assert np.all(np.abs(delta[0]) < 10) and not np.isfinite(delta[1]).all(axis=1).any()
+
+
+def test_golden_hash_of_stream_version_1() -> None:
+    """Draws of every method and a few steps of every family; a change of any bit needs a new STREAM_VERSION."""
+    assert STREAM_VERSION == 1
+    digest = hashlib.sha256()
+    for n, b in [(20, 1), (20, 3), (1000, 32), (200_000, 40), (1_100_000, 70), (66, 65)]:
+        for design in (0, 1):
+            out = np.zeros((3, 40, b), np.uint32)
+            draw_batches(n, b, design, U(5), U(7), U(2**32 - 20), 1, out)
+            digest.update(out.tobytes())
+    x = (np.arange(60 * 11) % 37 - 18).reshape(60, 11) / 16
+    y = (np.arange(60) % 3 == 0) * 1.0
+    pool, centre, etas = pack_pool(x, y), np.linspace(-1, 1, 11), np.full((2, 50), 0.05)
+    for family in (LINEAR, LOGISTIC, POISSON, PROBIT):
+        delta = np.stack([np.full((3, 11), 0.125), np.full((3, 11), -0.25)])
+        advance_glm(delta, centre, pool, 60, RIDGE, family, 9, 0, etas, U(1), U(2), U(3), 1)
+        digest.update(delta.tobytes())
+    assert digest.hexdigest()[:16] == "41676e75b4c6ff14"

@@ -11,16 +11,23 @@ from fastsgd.errors import InputError
 kernel_lock = threading.Lock()
 
 
-def use_threads(count: int | None) -> int:
-    """Set the number of threads of all later kernel calls of this Python thread (None: all cores); returns it."""
-    import numba
-
+def cores(count: int | None = None) -> int:
+    """`count`, or what FASTSGD_THREADS says, or the cores this process may use; InputError for what is no number >= 1."""
     from fastsgd.kernels._jit import CORES
 
     if count is not None and count < 1:
         raise InputError(f"threads must be >= 1, got {count}; leave the option out to use all {CORES} cores")
-    wanted = count or int(os.environ.get("FASTSGD_THREADS", "0")) or CORES
-    wanted = min(wanted, numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
+    said = os.environ.get("FASTSGD_THREADS", "").strip()
+    if count is None and said and not (said.isdigit() and int(said) > 0):
+        raise InputError(f"FASTSGD_THREADS must be a whole number >= 1, got {said!r}; set it to one or unset it")
+    return count or int(said or "0") or CORES
+
+
+def use_threads(count: int | None) -> int:
+    """Set the number of threads of all later kernel calls of this Python thread (None: all cores); returns it."""
+    import numba
+
+    wanted = min(cores(count), numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
     numba.set_num_threads(wanted)
     return wanted
 

@@ -2,9 +2,10 @@
 
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 LARGEST_STEP = 2**48
+INDEPENDENT = "independent"
 
 Design = Literal["fresh", "without-replacement", "with-replacement"]
 Spectrum = Literal["logspace", "linspace", "loguniform"]
@@ -27,4 +28,10 @@ StepNumber = Annotated[int, about("a step number, such as 1000", ge=0, le=LARGES
 Name = Annotated[str, about("a text without line breaks", min_length=1, pattern=r"^[^\x00-\x1f\x7f]+$")]
 FileName = Annotated[str, about("the name of a file", min_length=1, pattern=r"^[^\x00]+$")]
 Values = Annotated[list[Any], about("a list of values, such as [0.01, 0.005]", min_length=1)]
+Flag = Annotated[bool, about("true or false")]
+Swept = Annotated[
+    Annotated[Values, Tag("<values>")] | Annotated[Flag, Tag("<flag>")],
+    Discriminator(lambda value: "<flag>" if isinstance(value, bool) else "<values>"),
+]
+"""What stands in a sweep: a list of values of a key, or its switch `independent`."""
 Numbers = Annotated[tuple[float, ...], about("a list of numbers, such as [1.0, 2.0]", strict=False, min_length=1)]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Spec(sections.Table):
     """A run's description. Tables: `problem`, `sampling`, `step`, `start`, `record`; optional `sweep` and `arms`.
 
-    `sweep` maps dotted keys to lists of values; `arms` maps names to dotted overrides.
+    `sweep` maps dotted keys to lists of values, and may have `independent = true`; `arms` maps names to dotted overrides.
     """
 
     name: fields.Name
@@ -31,7 +31,7 @@ class Spec(sections.Table):
         'a table such as { kind = "point", value = 0.0 }', default=sections.PointStart()
     )
     record: sections.Record = fields.about("a table such as { steps = [100, 1000] }")
-    sweep: dict[str, fields.Values] | None = fields.about(
+    sweep: dict[str, fields.Swept] | None = fields.about(
         'a table such as { "step.size" = [0.01, 0.005] }', default=None
     )
     arms: dict[str, dict[str, Any]] | None = fields.about("a table of arms, each a table of dotted keys", default=None)
@@ -81,6 +81,20 @@ class Spec(sections.Table):
         from fastsgd.spec.load import change
 
         return change(self, changes)
+
+    @property
+    def sweep_axes(self) -> dict[str, list[Any]]:
+        """Dotted key -> values of the sweep; empty without one."""
+        return {key: list(values) for key, values in (self.sweep or {}).items() if not isinstance(values, bool)}
+
+    @property
+    def independent(self) -> bool:
+        """Whether each cell of the sweep is to have a seed of its own."""
+        return (self.sweep or {}).get(fields.INDEPENDENT) is True
+
+    def without_sweep(self) -> "Spec":
+        """The same spec without its sweep."""
+        return self.build({key: value for key, value in self.raw().items() if key != "sweep"}, self._files)
 
     def arm_specs(self) -> dict[str, "Spec"]:
         """A spec for each arm, in the order of the spec, with its overrides applied; `{"main": self}` without arms."""

@@ -6,7 +6,7 @@ from copy import deepcopy
 from difflib import get_close_matches
 from typing import Any
 
-from fastsgd.spec import sections
+from fastsgd.spec import fields, sections
 from fastsgd.spec.messages import Issue, show
 from fastsgd.spec.model import Spec
 from fastsgd.spec.overrides import join_key, put
@@ -66,7 +66,12 @@ def sweep(raw: Mapping[str, Any], base: Sequence[Issue]) -> list[Issue]:
         return []
     issues, lists = [], {}
     for key, values in table.items():
-        if key.partition(".")[0] in ("sweep", "arms"):
+        if isinstance(values, bool) != (key == fields.INDEPENDENT):
+            rule = "must be true or false" if key == fields.INDEPENDENT else "must be a list"
+            remedy = "give true or false" if key == fields.INDEPENDENT else "give a list of values, such as [0.01, 0.005]"
+            if isinstance(values, (bool, list, tuple)):
+                issues.append(Issue("sweep", f"sweep.{key} {rule}, got {show(values)}; {remedy}"))
+        elif key.partition(".")[0] in ("sweep", "arms"):
             issues.append(Issue("sweep", f"sweep cannot vary {key}, got {show(values)}; vary keys of the spec itself"))
         elif isinstance(values, (list, tuple)) and values:
             lists[key] = values

@@ -138,7 +138,7 @@ def test_one_replicate_is_judged_by_the_model():
 
 def test_one_replicate_of_a_nonlinear_problem_is_refused():
     run = simulate({"main": arm_spec()}, HESSIAN, {"main": NOISE}, 1, STEPS, seed=10)
-    with pytest.raises(InputError, match="1 replicate of a nonlinear problem"):
+    with pytest.raises(InputError, match="1 replicate of a problem on data"):
         fastsgd.ratio(replace(run, specs={"main": arm_spec(kind="glm")}))
 
 

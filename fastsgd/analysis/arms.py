@@ -11,6 +11,7 @@ from fastsgd.analysis.combined import scale_factors
 from fastsgd.analysis.observed import Observed
 from fastsgd.analysis.prediction import Prediction
 from fastsgd.analysis.rows import Row
+from fastsgd.analysis.steps import final_sizes
 from fastsgd.analysis.zscores import z_exact, z_sample_mean
 from fastsgd.theory import richardson
 
@@ -49,7 +50,7 @@ def ratio_rows(predictions: Sequence[Prediction], observed: Sequence[Observed]) 
 def differ_in_step_size_only(predictions: Sequence[Prediction]) -> bool:
     """True for several nonlinear arms with constant, pairwise different steps and everything else the same."""
     models = [p.model for p in predictions]
-    if len(models) < 2 or any(m.exact or not m.schedule.constant for m in models):
+    if len(models) < 2 or any(p.exact or not p.model.schedule.constant for p in predictions):
         return False
     if len({m.schedule.size for m in models}) < len(models):
         return False
@@ -88,14 +89,6 @@ def _risks(predictions: Sequence[Prediction], observed: Sequence[Observed], step
     """Measured/predicted risk of each replicate in each arm, float64[J, R]."""
     index = np.asarray(steps)
     return np.stack([scale_factors(p, o, index)[0] for p, o in zip(predictions, observed, strict=True)])
-
-
-def final_sizes(prediction: Prediction, observed: Observed) -> Array:
-    """(x_i - mean)' S^+ (x_i - mean) / rank at the last step, float64[R]; their mean is tr(S^+ Chat) / rank."""
-    whiten, n = prediction.whitener(len(prediction.steps) - 1), observed.replicates
-    white = (observed.final - np.mean(observed.final, axis=0)) @ whiten
-    sizes: Array = np.sum(white * white, axis=1) * (n / (n - 1) / whiten.shape[1])
-    return sizes
 
 
 def _extrapolated(predictions: Sequence[Prediction], ratios: Array, what: str, step: int | None) -> Row:

@@ -28,8 +28,8 @@ def combined_rows(prediction: Prediction, observed: Observed) -> Iterator[Row]:
     if not steps or observed.replicates < 1:
         return
     index = np.asarray(steps)
-    risk = exact_risk_row if prediction.model.exact else sample_risk_row
-    if prediction.model.exact or observed.replicates > 1:
+    risk = exact_risk_row if prediction.gaussian else sample_risk_row
+    if prediction.gaussian or observed.replicates > 1:
         yield risk(prediction, observed, index)
     if observed.replicates > 1:
         yield covariance_row(prediction, observed, index)
@@ -96,7 +96,7 @@ def covariance_row(prediction: Prediction, observed: Observed, index: NDArray[np
     weights, variance = scale_weights(ranks, size_covariance(prediction, index, whiten) / (np.maximum.outer(n, n) - 1))
     error, value = math.sqrt(variance), float(weights @ sizes)
     z = z_pearson3((value - 1) / error, 2 * error)
-    arm, tested = prediction.model.arm, error < LARGEST_ERROR
+    arm, tested = prediction.model.arm, error < LARGEST_ERROR and not prediction.path.state_dependent
     return Row(arm, "covariance (all steps)", None, value, error, 1.0, z, int(n.min()), in_verdict=tested)
 
 

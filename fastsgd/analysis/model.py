@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,16 +12,20 @@ from numpy.typing import NDArray
 
 from fastsgd import designs, schedules
 from fastsgd.errors import InputError
-from fastsgd.theory import lyapunov
+from fastsgd.theory import least_squares, lyapunov
+from fastsgd.theory.eigen import eigenbasis
 
 Array = NDArray[np.float64]
+
+INDEPENDENT_BATCHES = ("without-replacement", "with-replacement")  # each step draws anew, nothing else matters
 
 
 @dataclass(frozen=True)
 class Model:
     """One arm: H, G (per-sample gradient covariance at the optimum; pool: S_n with 1/n) and F, float64[d, d]; theta*.
 
-    `exact` is False where the linear recursion is only the leading order in the step size (a nonlinear problem).
+    `exact` is False where the linear recursion with additive noise is only the leading order in the step size.
+    `features`, `targets`: float64[n, d], float64[n] of a least-squares pool, whose noise at any state is known.
     """
 
     arm: str
@@ -30,6 +36,8 @@ class Model:
     optimum: Array
     pool_size: int | None
     exact: bool
+    features: Array | None = None
+    targets: Array | None = None
 
     @property
     def dimension(self) -> int:
@@ -54,6 +62,21 @@ class Model:
             return designs.design_covariance(sampling.design, self.noise, sampling.batch, self.pool_size)
         except ValueError as error:
             raise InputError(str(error)) from None
+
+    @property
+    def factor(self) -> float:
+        """f with Sigma = f G for the sampling design."""
+        sampling = self.spec.sampling
+        return designs.get(sampling.design).factor(sampling.batch, self.pool_size)
+
+    @cached_property
+    def least_squares(self) -> least_squares.Pool | None:
+        """The pool in the eigenbasis of H; None unless its noise at every state is known."""
+        if self.features is None or self.targets is None or self.spec.sampling.design not in INDEPENDENT_BATCHES:
+            return None
+        pool = least_squares.pool(self.features, self.targets, self.optimum, self.spec.problem.ridge)
+        vectors = eigenbasis(self.hessian).vectors
+        return pool if vectors is None else least_squares.Pool(pool.features @ vectors, pool.residuals, pool.ridge)
 
     def start(self, sigma: Array) -> tuple[Array, Array]:
         """Mean float64[d] and covariance float64[d, d] of Delta_0."""
@@ -83,7 +106,7 @@ def built(arm: str, arm_spec: Any) -> Model:
     except ValueError as error:
         raise InputError(str(error)) from None
     matrices = (problem.hessian, problem.noise, problem.metric, problem.optimum)
-    return Model(arm, arm_spec, *matrices, problem.pool_size, problem.exact)
+    return Model(arm, arm_spec, *matrices, problem.pool_size, problem.exact, *_least_squares(arm_spec, problem.arrays))
 
 
 def from_run(run: Any) -> list[Model]:
@@ -97,4 +120,13 @@ def stored(run: Any, arm: str, arm_spec: Any) -> Model:
     pool = len(arrays["pool_features"]) if "pool_features" in arrays else None
     exact = arm_spec.problem.kind == "quadratic"
     hessian, noise, metric, optimum = (arrays[name] for name in ("hessian", "noise", "metric", "optimum"))
-    return Model(arm, arm_spec, hessian, noise, metric, optimum, pool, exact)
+    data = _least_squares(arm_spec, arrays)
+    return Model(arm, arm_spec, hessian, noise, metric, optimum, pool, exact, *data)
+
+
+def _least_squares(arm_spec: Any, arrays: Mapping[str, Any]) -> tuple[Array | None, Array | None]:
+    """Features and targets of a linear model on a pool; (None, None) for anything else."""
+    problem = arm_spec.problem
+    if problem.kind != "glm" or getattr(problem, "family", None) != "linear" or "pool_features" not in arrays:
+        return None, None
+    return np.asarray(arrays["pool_features"]), np.asarray(arrays["pool_targets"])

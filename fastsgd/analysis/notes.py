@@ -31,17 +31,22 @@ def lost_note(prediction: Prediction, observed: Observed) -> str | None:
 
 
 def errors_text(predictions: Sequence[Prediction]) -> str:
-    if all(p.model.exact for p in predictions):
+    if all(p.gaussian for p in predictions):
         text = "from the predicted Gaussian law, skewness included (saddlepoint for risks, gamma for covariances)"
         paired = "; risk ratios of arms from paired differences between replicates" if len(predictions) > 1 else ""
         return text + paired
+    if all(p.exact for p in predictions):
+        text = "from the scatter between replicates, skewness corrected (means: their Gaussian limit)"
+        return text + "; covariances are tested at the last step alone"
     return "risks from the scatter between replicates, skewness corrected; covariances and means from the Gaussian law"
 
 
 def nonlinear_notes(predictions: Sequence[Prediction], rows: Sequence[Row]) -> list[str]:
-    if all(p.model.exact or not p.random.any() for p in predictions):
+    if all(p.exact or not p.random.any() for p in predictions):
         return []
     notes = []
+    if any(p.model.least_squares is not None and not p.path.state_dependent for p in predictions):
+        notes.append("the exact prediction with state-dependent noise is too much work for this pool and these steps")
     if any(row.quantity.endswith(LIMIT) for row in rows):
         notes.append(
             "predictions are frozen-noise (leading order in the step size); the verdict stands on measured/predicted "

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastsgd.analysis import path as paths
 from fastsgd.analysis.model import Model
+from fastsgd.analysis.path import Path
 from fastsgd.analysis.quadratic_form import QuadraticForm
 from fastsgd.analysis.whitening import whitener
-from fastsgd.theory import geometry, lyapunov, transient
+from fastsgd.theory import geometry, least_squares_stationary, lyapunov, transient
 
 Array = NDArray[np.float64]
 
@@ -21,8 +23,10 @@ Array = NDArray[np.float64]
 class Prediction:
     """Mean float64[S, d] and covariance float64[S, d, d] of Delta at steps int64[S], from the start of the run.
 
-    Exact for a linear recursion with independent noise of covariance `sigma`, transient included; for a nonlinear
-    problem the frozen-noise value, whose relative error is of the order of the step size.
+    Exact for a linear recursion with independent noise of covariance `sigma` and for least squares on a pool, transient
+    included; for a nonlinear problem the frozen-noise value, whose relative error is of the order of the step size.
+    `path` holds the same in the eigenbasis of H, `frozen_risk` the risk float64[S] with the noise of the optimum
+    wherever that is not what is predicted.
     """
 
     model: Model
@@ -30,6 +34,8 @@ class Prediction:
     steps: NDArray[np.int64]
     mean: Array
     covariance: Array
+    path: Path = field(repr=False, compare=False)
+    frozen_risk: Array | None = None
     _laws: dict[int, QuadraticForm] = field(default_factory=dict, repr=False, compare=False)
     _whiteners: dict[int, Array] = field(default_factory=dict, repr=False, compare=False)
 
@@ -38,32 +44,44 @@ class Prediction:
         """Prediction for `model` at strictly increasing steps >= 0."""
         sigma = model.gradient_covariance()
         at = np.asarray(steps, dtype=np.int64)
-        mean0, cov0 = model.start(sigma)
-        mean, covariance = transient.moments(model.hessian, sigma, model.etas, at, mean0, cov0)
-        return cls(model, sigma, at, mean, covariance)
+        frozen, exact = paths.frozen(model, sigma, at), paths.exact(model, sigma, at)
+        path = exact or frozen
+        mean, covariance = path.original()
+        beside = None if exact is None else np.atleast_1d(transient.risk(frozen.metric, frozen.mean, frozen.covariance))
+        return cls(model, sigma, at, mean, covariance, path, beside)
+
+    @property
+    def gaussian(self) -> bool:
+        """True where Delta is Gaussian, so that the prediction gives standard errors too."""
+        return self.model.exact
+
+    @property
+    def exact(self) -> bool:
+        """True where the predicted moments have no bias in the step size."""
+        return self.model.exact or self.path.state_dependent
 
     @cached_property
     def risk(self) -> Array:
         """E r = tr(F C) + m'Fm, float64[S]; infinite after an overflow."""
-        return np.atleast_1d(transient.risk(self.model.metric, self.mean, self.covariance))
+        return np.atleast_1d(transient.risk(self.path.metric, self.path.mean, self.path.covariance))
 
     @cached_property
     def risk_variance(self) -> Array:
         """Var r of one replicate, Gaussian, float64[S]."""
-        return np.atleast_1d(transient.risk_variance(self.model.metric, self.mean, self.covariance))
+        path = self.path
+        return np.atleast_1d(transient.risk_variance(path.metric, path.mean, path.covariance))
 
     def risk_covariance(self, index: ArrayLike) -> Array:
         """Covariance of one replicate's risk between the steps[index], Gaussian, float64[s, s]."""
-        i = np.asarray(index)
-        model = self.model
+        i, path = np.asarray(index), self.path
         return transient.risk_covariance(
-            model.metric, model.hessian, model.etas, self.steps[i], self.mean[i], self.covariance[i]
+            path.metric, path.hessian, self.model.etas, self.steps[i], path.mean[i], path.covariance[i]
         )
 
     def risk_distribution(self, index: int) -> QuadraticForm:
         """Distribution of the risk of one replicate at steps[index], Gaussian; found once."""
         if index not in self._laws:
-            self._laws[index] = QuadraticForm.of(self.model.metric, self.mean[index], self.covariance[index])
+            self._laws[index] = QuadraticForm.of(self.path.metric, self.path.mean[index], self.path.covariance[index])
         return self._laws[index]
 
     def whitener(self, index: int) -> Array:
@@ -80,18 +98,38 @@ class Prediction:
 
     @cached_property
     def stable(self) -> bool:
-        """True when the largest step is below 2/lambda_max(H)."""
-        return lyapunov.spectral_radius(self.model.hessian, self.model.schedule.largest()) < 1
+        """True when the largest step is below `largest_stable_step`."""
+        return self.model.schedule.largest() < self.largest_stable_step
+
+    @cached_property
+    def largest_stable_step(self) -> float:
+        """2/lambda_max(H); with state-dependent noise the smaller step up to which the mean square is finite."""
+        if self.path.state_dependent:
+            assert self.model.least_squares is not None
+            return least_squares_stationary.largest_stable_step(self.model.least_squares, self.model.factor)
+        return lyapunov.largest_stable_step(self.model.hessian)
 
     def plateau(self) -> tuple[float | None, float | None]:
-        """Stationary risk tr(F S): exact, and leading order in the step size (continuous time). None where none."""
+        """Stationary risk tr(F S): as predicted, and leading order in the step size. None where there is none."""
         model = self.model
         if not model.schedule.constant:
             return None, None
         size = model.schedule.size
-        leading = lyapunov.continuous_stationary(model.hessian, self.sigma, size)
-        exact = lyapunov.discrete_stationary(model.hessian, self.sigma, size) if self.stable else None
-        return None if exact is None else _trace(model.metric, exact), _trace(model.metric, leading)
+        leading = lyapunov.continuous_stationary_risk(model.metric, model.hessian, self.sigma, size)
+        if not self.stable:
+            return None, leading
+        if not self.path.state_dependent:
+            return self.frozen_plateau(), leading
+        assert model.least_squares is not None
+        second = least_squares_stationary.stationary(model.least_squares, size, model.factor)
+        return float(np.sum(self.path.metric * second)), leading
+
+    def frozen_plateau(self) -> float | None:
+        """Stationary risk with the noise of the optimum at every state (37); None without a stationary law."""
+        model, size = self.model, self.model.schedule.size
+        if not model.schedule.constant or size >= lyapunov.largest_stable_step(model.hessian):
+            return None
+        return lyapunov.stationary_risk(model.metric, model.hessian, self.sigma, size)
 
     def at_plateau(self, tolerance: float) -> NDArray[np.bool_]:
         """True where the predicted risk is within a relative `tolerance` of the plateau, bool[S]; False without one."""
@@ -105,6 +143,13 @@ class Prediction:
         radius = lyapunov.spectral_radius(self.model.hessian, self.model.schedule.largest())
         return np.asarray(radius ** self.steps.astype(np.float64) <= 0.05)
 
+    @property
+    def method(self) -> str:
+        """How it is predicted, in two words."""
+        if self.path.state_dependent:
+            return "exact, state-dependent noise"
+        return "exact" if self.exact else "frozen-noise"
+
     def summary(self) -> dict[str, Any]:
         """The fields of `predict --json` for this arm."""
         model, schedule = self.model, self.model.schedule
@@ -112,6 +157,7 @@ class Prediction:
         sampling, largest = model.spec.sampling, schedule.largest()
         noisy = bool(np.any(model.noise))
         deviation = np.sqrt(self.risk_variance)
+        beside = [None] * len(self.steps) if self.frozen_risk is None else self.frozen_risk.tolist()
         return {
             "problem": model.spec.problem.kind,
             "dimension": model.dimension,
@@ -123,20 +169,18 @@ class Prediction:
             "temperature": schedule.size / sampling.batch if schedule.constant else None,
             "stable": self.stable,
             "spectral_radius": lyapunov.spectral_radius(model.hessian, largest),
-            "largest_stable_step": lyapunov.largest_stable_step(model.hessian),
+            "largest_stable_step": self.largest_stable_step,
             "plateau_risk": plateau,
             "plateau_risk_leading": leading,
+            "plateau_risk_frozen_noise": self.frozen_plateau(),
             "risk": [
                 {"step": int(k), "value": float(r), "standard_deviation": float(s)}
-                for k, r, s in zip(self.steps, self.risk, deviation, strict=True)
+                | ({} if f is None else {"frozen_noise": f})
+                for k, r, s, f in zip(self.steps, self.risk, deviation, beside, strict=True)
             ],
             "mu_F": geometry.mu_F(model.metric, model.hessian),
             "condition_number": geometry.condition_number(model.noise) if noisy else None,
             "effective_dimension": geometry.effective_dimension(model.noise) if noisy else None,
-            "exact": model.exact,
-            "method": "exact" if model.exact else "frozen-noise",
+            "exact": self.exact,
+            "method": self.method,
         }
-
-
-def _trace(metric: Array, covariance: Array) -> float:
-    return float(np.einsum("ij,ji->", metric, covariance))

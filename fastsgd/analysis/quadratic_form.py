@@ -29,8 +29,11 @@ class QuadraticForm:
     @classmethod
     def of(cls, metric: Array, mean: Array, covariance: Array) -> "QuadraticForm":
         """From F[d, d] and S[d, d], both positive semi-definite (possibly singular), and m[d]."""
-        values, vectors = np.linalg.eigh(covariance)
-        root = vectors * np.sqrt(np.clip(values, 0, None))
+        # Through the correlation matrix, so that coordinates of very different sizes keep their digits.
+        deviation = np.sqrt(np.clip(np.diagonal(covariance), 0, None))
+        scale = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > 0)
+        values, vectors = np.linalg.eigh(covariance * np.outer(scale, scale))
+        root = deviation[:, None] * vectors * np.sqrt(np.clip(values, 0, None))
         weight, rotation = np.linalg.eigh(root.T @ metric @ root)
         linear, constant = rotation.T @ (root.T @ (metric @ mean)), float(mean @ metric @ mean)
         unit = constant + float(np.sum(weight))

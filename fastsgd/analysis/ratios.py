@@ -16,7 +16,7 @@ from fastsgd.analysis.prediction import Prediction
 from fastsgd.analysis.report import CONSISTENT, INCONSISTENT, RatioReport
 from fastsgd.analysis.rows import Row
 from fastsgd.analysis.source import opened
-from fastsgd.analysis.steps import step_rows
+from fastsgd.analysis.steps import FROZEN, step_rows
 from fastsgd.errors import InputError
 from fastsgd.theory.statistics import sidak_z
 
@@ -63,9 +63,9 @@ def evaluate(run: Any, assume: Sequence[str] = (), *, false_alarm: float = FALSE
         raise InputError(f"{run.path} has no finished replicates yet; go on with `fastsgd run`, then ask again")
     models, remarks = assumed_models(run, assume)
     predictions = tuple(Prediction.of(model, run.steps) for model in models)
-    if observed[0].replicates < 2 and not all(p.model.exact for p in predictions):
+    if observed[0].replicates < 2 and not all(p.gaussian for p in predictions):
         raise InputError(
-            f"{run.path} has 1 replicate of a nonlinear problem, which gives no standard error; give replicates >= 2"
+            f"{run.path} has 1 replicate of a problem on data, which gives no standard error; give replicates >= 2"
         )
     rows = compare(predictions, observed)
     tested = [row for row in rows if row.in_verdict]
@@ -103,7 +103,7 @@ def compare(predictions: Sequence[Prediction], observed: Sequence[Observed]) -> 
     rows: list[Row] = []
     for prediction, seen in zip(predictions, observed, strict=True):
         rows += grouped([*step_rows(prediction, seen), *combined_rows(prediction, seen)])
-    if all(p.model.exact for p in predictions):
+    if all(p.exact for p in predictions):
         return rows + list(ratio_rows(predictions, observed))
     if differ_in_step_size_only(predictions):
         limits = list(extrapolated_rows(predictions, observed))
@@ -114,21 +114,27 @@ def compare(predictions: Sequence[Prediction], observed: Sequence[Observed]) -> 
 
 def grouped(rows: Sequence[Row]) -> list[Row]:
     """Rows of one arm by quantity, each in the order of the steps and then all steps together."""
-    order = ("risk", "covariance", "covariance shape", "mean")
+    order = ("risk", FROZEN, "covariance", "covariance shape", "mean")
     return sorted(rows, key=lambda row: order.index(row.quantity.removesuffix(" (all steps)")))
 
 
 def corrections(predictions: Sequence[Prediction], rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Relative deviation of the risk from its frozen-noise value at the last step, an entry for each nonlinear arm."""
+    """Relative deviation of the risk from its frozen-noise value at the last step, an entry for each arm on data."""
     found = []
     for p in predictions:
         last = int(p.steps[-1])
         row = next((r for r in rows if (r.arm, r.quantity, r.step) == (p.model.arm, "risk", last)), None)
-        if p.model.exact or row is None or not row.predicted:
+        base = p.risk[-1] if p.frozen_risk is None else p.frozen_risk[-1]
+        if p.gaussian or row is None or not base:
             continue
-        size, error = p.model.schedule.largest(), row.standard_error / row.predicted
-        deviation = row.empirical / row.predicted - 1
         found.append(
-            {"arm": p.model.arm, "step": last, "step_size": size, "correction": deviation, "standard_error": error}
+            {
+                "arm": p.model.arm,
+                "step": last,
+                "step_size": p.model.schedule.largest(),
+                "correction": row.empirical / base - 1,
+                "standard_error": row.standard_error / base,
+                "predicted": p.risk[-1] / base - 1 if p.exact else None,
+            }
         )
     return found

@@ -26,7 +26,8 @@ class RatioReport:
         threshold: |z| above which a tested row is inconsistent; `tests` rows at `false_alarm` all together (Sidak).
         errors: how standard errors and z were computed.
         notes: what a reader must know beside the table.
-        corrections: nonlinear problems: {"arm", "step", "step_size", "correction", "standard_error"}.
+        corrections: nonlinear problems: {"arm", "step", "step_size", "correction", "standard_error",
+            "predicted"}, the last None where only the frozen-noise value is known.
     """
 
     run: str
@@ -123,14 +124,20 @@ class RatioReport:
         return (row.arm, quantity, step, *numbers, tables.fixed(row.ratio, 4), tables.fixed(row.z, 2), mark)
 
     def _corrections(self) -> str:
-        header = ("arm", "step size", "ratio - 1", "std.error")
+        header = ("arm", "step size", "ratio - 1", "std.error", "predicted")
         number, fixed = tables.number, tables.fixed
         rows = (
-            (c["arm"], number(c["step_size"]), fixed(c["correction"], 5), number(c["standard_error"], 2))
+            (
+                c["arm"],
+                number(c["step_size"]),
+                fixed(c["correction"], 5),
+                number(c["standard_error"], 2),
+                fixed(c["predicted"], 5),
+            )
             for c in self.corrections
         )
         step = self.corrections[0]["step"]
-        return f"nonlinear correction of the risk at step {step}\n" + tables.aligned(header, rows)
+        return f"risk / frozen-noise risk at step {step}\n" + tables.aligned(header, rows)
 
     def _verdict(self) -> str:
         beyond = sum(self.rejected(row) for row in self.rows)

@@ -28,7 +28,7 @@ class Row:
         arm: name of the arm (two names joined by "/", or "all", where arms are compared).
         quantity: what was measured.
         step: step number; None where all recorded steps are combined.
-        standard_error: from the predicted distribution (exact problems) or from the replicates (nonlinear ones).
+        standard_error: from the predicted distribution (Gaussian problems) or from the replicates (problems on data).
         standard_error_sample: from the scatter between replicates; None with one replicate or where not recorded.
         z: equivalent normal deviate, skewness included; a z above 0 means larger than predicted.
         replicates: how many replicates entered.

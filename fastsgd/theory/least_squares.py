@@ -22,8 +22,9 @@ from numpy.typing import ArrayLike
 
 from fastsgd.theory import _check, lyapunov
 from fastsgd.theory._check import Array
-from fastsgd.theory.symmetric_space import pack_outer
+from fastsgd.theory.symmetric_space import pack, pack_outer, unpack
 
+MATRIX_LIMIT = 1300  # p = d(d+1)/2 up to which K of a pool with n >= p is kept as a matrix (d = 50)
 DENSE_LIMIT = 700  # p = d(d+1)/2 up to which operators are matrices (d = 36); beyond it they are applied
 
 
@@ -67,6 +68,9 @@ class Pool:
 
     def fourth(self, M: Array) -> Array:
         """K(M) = (1/n) sum x_i (x_i' M x_i) x_i', float64[d, d]."""
+        d = self.features.shape[1]
+        if d * (d + 1) // 2 <= min(MATRIX_LIMIT, self.features.shape[0]):
+            return unpack(self.fourth_matrix @ pack(M), d)  # made once, then without a pass over the pool
         weights = np.einsum("ni,ni->n", self.features @ M, self.features)
         result: Array = (self.features.T * weights) @ self.features / self.features.shape[0]
         return result

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastsgd.theory import _check, paths
 from fastsgd.theory._check import Array
 from fastsgd.theory.eigen import eigenbasis
-from fastsgd.theory.least_squares import DENSE_LIMIT, Pool, step
+from fastsgd.theory.least_squares import MATRIX_LIMIT, Pool, step
 from fastsgd.theory.least_squares_stationary import as_matrix
 from fastsgd.theory.paths import Etas
 from fastsgd.theory.symmetric_space import pack, unpack
@@ -24,7 +24,7 @@ def moments(
         etas, steps: as in `transient.moments`; eta below the limit of stability is not required.
         mean0: float64[d]; second0: Cov Delta_0 + m_0 m_0', float64[d, d].
 
-    A constant step with d <= 36 has a closed form in the eigenvectors of the map of M, whatever the step number;
+    A constant step with d <= 50 has a closed form in the eigenvectors of the map of M, whatever the step number;
     otherwise the recursion is iterated, O(n d^2) a step. The covariance is the second moment less m m'.
     """
     recorded = _check.recorded_steps(steps)
@@ -33,9 +33,20 @@ def moments(
     f = _check.nonnegative("factor", factor)
     eta = paths.constant_step(etas)
     with np.errstate(over="ignore", invalid="ignore"):
-        if eta is not None and d * (d + 1) // 2 <= DENSE_LIMIT and recorded[-1] > d * d:
+        if eta is not None and d * (d + 1) // 2 <= MATRIX_LIMIT and recorded[-1] > d * d:
             return _closed_form(at, eta, f, recorded, m, M)
         return _iterated(at, etas, f, recorded, m, M)
+
+
+def work(at: Pool, etas: Etas, last: int) -> float:
+    """Floating-point operations of `moments` to step `last`, roughly; a machine does about 1e10 of them a second."""
+    n, d = at.features.shape
+    p = d * (d + 1) // 2
+    kept = p <= min(MATRIX_LIMIT, n)
+    setup = float(n) * p * p if kept else 0.0
+    if paths.constant_step(etas) is not None and p <= MATRIX_LIMIT and last > d * d:
+        return setup + 15.0 * p**3 + (0.0 if kept else 4.0 * n * d * d * p)
+    return setup + last * (1e6 + 8.0 * d**3 + (2.0 * p * p if kept else 4.0 * n * d * d))
 
 
 def _iterated(at: Pool, etas: Etas, factor: float, steps: NDArray[np.int64], m: Array, M: Array) -> tuple[Array, Array]:

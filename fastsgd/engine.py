@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from fastsgd import shards, store
+from fastsgd import averages, shards, store
 from fastsgd.differences import differing
 from fastsgd.errors import InputError, StoppedEarly
 from fastsgd.interrupts import StopRequest
-from fastsgd.moments import Node, push, total, unpack
+from fastsgd.moments import Node, columns, push, total, unpack
 from fastsgd.threads import kernel_lock, layer, use_threads
 
 if TYPE_CHECKING:
@@ -189,7 +189,12 @@ def create_file(
         "trajectories": max(0, min(plan.spec.record.trajectories - plan.first, plan.rows)),
         "extra_state": {"diverged": (len(plan.arms), plan.wave)},
         "extra_replicate": {},
+        "extra_result": {},
+        "columns": plan.columns,
     }
+    if plan.samples is not None:
+        given["extra_state"] |= averages.shapes(plan.samples, len(plan.arms), plan.wave, plan.dimension)
+        given["extra_replicate"], given["extra_result"] = averages.datasets(plan.samples, plan.dimension)
     if plan.rotated:
         # More steps go on from here: `final` is rotated back, and that cannot be undone to the bit.
         attrs = {"dims": ("coordinate",), "long_name": "the same in the coordinates of the recursion (eigenbasis of H)"}
@@ -265,6 +270,8 @@ class Runner:
             checkpoint.state, checkpoint.progress.wave_step, checkpoint.progress.recorded, checkpoint.nodes[-own:]
         )
         wave.diverged_at = np.array(checkpoint.extra["diverged"], dtype=np.int64)
+        if wave.sums is not None:
+            wave.sums = averages.restored(checkpoint.extra)
         self.saved = wave.recorded
         return wave
 
@@ -321,8 +328,8 @@ class Runner:
         if wave is None:
             self.writer.commit(progress, None, self.nodes)
         else:
-            diverged = wave.diverged_at.astype(np.float64)
-            self.writer.commit(progress, wave.delta, [*self.nodes, *wave.nodes], extra={"diverged": diverged})
+            extra = {"diverged": wave.diverged_at.astype(np.float64), **averages.checkpoint(wave.sums)}
+            self.writer.commit(progress, wave.delta, [*self.nodes, *wave.nodes], extra=extra)
         self.committed = time.monotonic()
         self.commit_cost = self.committed - begun
 
@@ -335,6 +342,7 @@ class Runner:
             self.writer.write_diverged(a, rows.start, rows.stop, wave.diverged_at[a])
             if self.plan.rotated:
                 self.writer.write_rows(WORKING, a, rows.start, rows.stop, wave.delta[a])
+        self._save_averages(wave, rows)
         for node in wave.nodes:
             push(self.nodes, node)
         self.done += wave.count
@@ -342,10 +350,20 @@ class Runner:
         if self.done < self.plan.rows:
             self._write_commit(store.Progress(self.done, 0, 0, False))
 
+    def _save_averages(self, wave: Wave, rows: slice) -> None:
+        if wave.sums is None or self.plan.samples is None:
+            return
+        risk, batch = averages.risk_rows(self.plan.samples, wave.sums)
+        for a in range(self.width):
+            self.writer.write_rows("average_risk", a, rows.start, rows.stop, risk[a])
+            self.writer.write_rows("average_risk_batch", a, rows.start, rows.stop, batch[a])
+
     def _finish(self, moments: Node) -> None:
+        results = averages.results(moments, self.plan.dimension) if self.plan.samples is not None else {}
+        moments = columns(moments, len(self.plan.steps))
         divisor = np.maximum(moments.count - 1, 1)[..., None, None].astype(np.float64)
         covariance = unpack(moments.m2, self.plan.dimension) / divisor
         covariance[moments.count < 2] = np.nan
         mean = np.where(moments.count[..., None] > 0, moments.mean, np.nan)
         self.writer.commit(store.Progress(self.done, 0, 0, False), None, self.nodes)
-        self.writer.finish(moments.count, mean, covariance)
+        self.writer.finish(moments.count, mean, covariance, results)

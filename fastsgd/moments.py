@@ -72,6 +72,11 @@ def total(nodes: Iterable[Node]) -> Node:
     return first
 
 
+def columns(node: Node, count: int) -> Node:
+    """The first `count` columns of a node."""
+    return Node(node.level, node.index, *(part[:, :count] for part in node.parts()))
+
+
 def unpack(m2: NDArray[np.float64], dimension: int) -> NDArray[np.float64]:
     """Symmetric [..., d, d] of packed lower triangles [..., d (d + 1) / 2]."""
     out = np.empty((*m2.shape[:-1], dimension, dimension))

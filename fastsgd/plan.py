@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from fastsgd import designs, problems, schedules
+from fastsgd import averages, designs, problems, schedules
 from fastsgd.errors import InputError
 from fastsgd.problems import Arm, Stepper
+from fastsgd.problems.samples import Samples
 from fastsgd.problems.working import factor, to_working
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Plan:
         start_mean: float64[A, d], mean of Delta_0 in working coordinates.
         start_factor: float64[A, d, d], lower triangular root of its covariance, or None for a fixed start.
         stepper: the kernels.
+        samples: of the time averages, or None.
     """
 
     spec: Spec
@@ -50,6 +52,12 @@ class Plan:
     start_mean: NDArray[np.float64]
     start_factor: NDArray[np.float64] | None
     stepper: Stepper
+    samples: Samples | None = None
+
+    @property
+    def columns(self) -> int:
+        """Columns of the moment tree: the recorded steps, and the time averages if there are any."""
+        return len(self.steps) + (self.samples is not None)
 
     @property
     def dimension(self) -> int:
@@ -89,6 +97,7 @@ def make_plan(spec: Spec, span: tuple[int, int] | None = None) -> Plan:
     plans = tuple(schedules.from_spec(arm.step) for arm in specs.values())
     starts = [_start(arm_spec, arm) for arm_spec, arm in zip(specs.values(), arms, strict=True)]
     factors = [f for _, f in starts if f is not None]
+    samples, d = averages.samples_of(spec, arms), arms[0].problem.dimension
     return Plan(
         spec=spec,
         names=tuple(specs),
@@ -97,10 +106,11 @@ def make_plan(spec: Spec, span: tuple[int, int] | None = None) -> Plan:
         first=first,
         rows=rows,
         steps=np.array(spec.record_steps(), dtype=np.int64),
-        wave=_wave(rows, len(arms) * arms[0].problem.dimension),
+        wave=_wave(rows, len(arms) * d + averages.numbers_per_replicate(samples, len(arms), d)),
         start_mean=np.stack([mean for mean, _ in starts]),
         start_factor=np.stack(factors) if factors else None,
         stepper=arms[0].problem.stepper(arms),
+        samples=samples,
     )
 
 

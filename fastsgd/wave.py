@@ -7,11 +7,13 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from fastsgd import averages
 from fastsgd.kernels.moments import BLOCK, record_moments
 from fastsgd.kernels.philox import PURPOSE_START
 from fastsgd.kernels.quadratic import add_normals
 from fastsgd.moments import PARTIAL, Node, empty, join, places, reduce_blocks
 from fastsgd.plan import Plan
+from fastsgd.problems.samples import Sums
 
 
 class Wave:
@@ -25,6 +27,7 @@ class Wave:
         risk: float64[A, count, S], NaN where not recorded yet or not finite.
         diverged_at: int64[A, count], -1 or the first step at which a coordinate was not finite.
         kept: float64[A, K, S, d], iterates of the first K replicates at recorded steps.
+        sums: of the samples taken so far, None without time averages.
     """
 
     def __init__(self, plan: Plan, first: int, count: int, kept: int):
@@ -32,10 +35,11 @@ class Wave:
         self.first = first
         self.count = count
         arms, dimension, steps = len(plan.arms), plan.dimension, len(plan.steps)
+        self.sums = None if plan.samples is None else averages.zero_sums(plan.samples, arms, count, dimension)
         self.step = 0
         self.recorded = 0
         self.delta = _initial(plan, first, count)
-        self.nodes = [empty(*place, arms, steps, dimension) for place in _places(first, count)]
+        self.nodes = [empty(*place, arms, plan.columns, dimension) for place in _places(first, count)]
         self.risk = np.full((arms, count, steps), np.nan)
         self.diverged_at = np.full((arms, count), -1, dtype=np.int64)
         self.kept = np.full((arms, kept, steps, dimension), np.nan)
@@ -65,12 +69,22 @@ class Wave:
         """Take at most `steps` steps, not past the next recorded one; returns how many were taken."""
         taken = min(steps, self.next_record() - self.step)
         before = self.delta.copy()
-        self._run(self.delta, self.first, self.step, taken)
+        if self.sums is None:
+            self._run(self.delta, self.first, self.step, taken)
+        else:
+            averages.advance(self.plan, self.delta, self.sums, self.first, self.step, taken)
         self._find_diverged(before, taken)
         self.step += taken
         if self.step == self.next_record():
             self._record()
+        if self.done and self.sums is not None:
+            self._fold(self.sums)
         return taken
+
+    def _fold(self, sums: Sums) -> None:
+        """The time averages into the last column of the nodes."""
+        for a, block in enumerate(averages.blocks(self.plan, sums, self.count)):
+            self._place(a, -1, *block)
 
     def _run(self, delta: NDArray[np.float64], first: int, step: int, taken: int) -> None:
         plan = self.plan
@@ -102,7 +116,6 @@ class Wave:
     def _record(self) -> None:
         """Moments, risks and kept iterates at the step just reached."""
         plan, s = self.plan, self.recorded
-        whole = self.count // BLOCK
         blocks = -(-self.count // BLOCK)
         packed = self.nodes[0].m2.shape[-1]
         x = np.empty(self.delta.shape[1:])
@@ -113,11 +126,7 @@ class Wave:
             count, mean = np.empty(blocks, dtype=np.int64), np.empty((blocks, plan.dimension))
             m2 = np.empty((blocks, packed))
             record_moments(self.delta[a], rows, basis is not None, arm.problem.metric, risk, x, count, mean, m2)
-            parts = reduce_blocks(self.first // BLOCK, count[:whole], mean[:whole], m2[:whole])
-            if blocks > whole:
-                parts.append((count[whole:], mean[whole:], m2[whole:]))
-            for node, (part_count, part_mean, part_m2) in zip(self.nodes, parts, strict=True):
-                node.count[a, s], node.mean[a, s], node.m2[a, s] = part_count[0], part_mean[0], part_m2[0]
+            self._place(a, s, count, mean, m2)
             self.risk[a, :, s] = risk
             self.kept[a, :, s] = x[: self.kept.shape[1]]
             # A risk that overflows before its coordinates do is a divergence too.
@@ -127,11 +136,26 @@ class Wave:
                 self.final[a] = x
         self.recorded += 1
 
+    def _place(
+        self, arm: int, column: int, count: NDArray[np.int64], mean: NDArray[np.float64], m2: NDArray[np.float64]
+    ) -> None:
+        """Moments of the wave's blocks, joined, into a column of its nodes."""
+        whole = self.count // BLOCK
+        parts = reduce_blocks(self.first // BLOCK, count[:whole], mean[:whole], m2[:whole])
+        if len(count) > whole:
+            parts.append((count[whole:], mean[whole:], m2[whole:]))
+        for node, (part_count, part_mean, part_m2) in zip(self.nodes, parts, strict=True):
+            node.count[arm, column], node.mean[arm, column] = part_count[0], part_mean[0]
+            node.m2[arm, column] = part_m2[0]
+
 
 def warm(plan: Plan) -> None:
     """Compile or load every kernel that a wave calls, on two blocks of replicates and one step."""
     wave = Wave(plan, 0, 2 * BLOCK, 0)
     wave._run(wave.delta, 0, 0, 1)
+    if wave.sums is not None:
+        averages.advance(plan, wave.delta, wave.sums, 0, 0, 1)
+        averages.blocks(plan, wave.sums, wave.count)
     if wave.recorded == 0:
         wave._record()
     join(wave.nodes[0], wave.nodes[0], 0, 0)

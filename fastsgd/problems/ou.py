@@ -20,6 +20,7 @@ import numpy as np
 from fastsgd.problems import quadratic
 from fastsgd.problems.base import Arm, Array
 from fastsgd.problems.quadratic import QuadraticProblem, QuadraticStepper, check
+from fastsgd.problems.samples import Samples, Sums
 
 if TYPE_CHECKING:
     from fastsgd.spec import Spec
@@ -101,3 +102,9 @@ class OuStepper(QuadraticStepper):
         """As `Stepper.advance`; eta and dt are in the transition, so `sizes` counts the steps only."""
         own = np.repeat(self._sizes, sizes.shape[1], axis=1)
         super().advance(delta, own, seed, first_replicate, first_step)
+
+    def advance_sampling(
+        self, delta: Array, sizes: Array, seed: int, first_replicate: int, first_step: int, samples: Samples, sums: Sums
+    ) -> None:
+        own = np.repeat(self._sizes, sizes.shape[1], axis=1)
+        super().advance_sampling(delta, own, seed, first_replicate, first_step, samples, sums)

@@ -14,6 +14,7 @@ import numpy as np
 
 from fastsgd.problems.base import Arm, Array, Problem
 from fastsgd.problems.matrices import resolve
+from fastsgd.problems.samples import Samples, Sums
 
 if TYPE_CHECKING:
     from fastsgd.spec import Spec
@@ -115,4 +116,30 @@ class QuadraticStepper:
             np.uint64(first_replicate),
             np.uint64(first_step),
             delta,
+        )
+
+    def advance_sampling(
+        self, delta: Array, sizes: Array, seed: int, first_replicate: int, first_step: int, samples: Samples, sums: Sums
+    ) -> None:
+        from fastsgd.kernels.average import average_quadratic
+        from fastsgd.kernels.philox import PURPOSE_NOISE
+
+        average_quadratic(
+            self._minus_lam,
+            self._coefficients,
+            self._starts,
+            sizes,
+            np.uint64(seed),
+            PURPOSE_NOISE,
+            np.uint64(first_replicate),
+            np.uint64(first_step),
+            samples.burn_in,
+            samples.thin,
+            samples.count,
+            samples.metric,
+            samples.diagonal,
+            delta,
+            sums.first,
+            sums.second,
+            sums.risk,
         )

@@ -38,6 +38,7 @@ def create(
     replicates: int | None = None,
     first_replicate: int = 0,
     trajectories: int = 0,
+    columns: int = 0,
     with_arms: bool | None = None,
     extra_state: Mapping[str, Sequence[int]] | None = None,
     extra_replicate: Extra | None = None,
@@ -55,6 +56,7 @@ def create(
         steps: int64[S] recorded steps. coordinates: d names. step_sizes: float64[S] or [A, S].
         wave: replicates that run together (W). levels: most moment nodes alive at once. block: replicates of a leaf.
         replicates: rows of the file; row i is replicate first_replicate + i. trajectories: rows that keep iterates (K).
+        columns: of a moment node, where they are more than the recorded steps.
         with_arms: whether datasets get a leading axis `arm`; default: whether the spec has a table of arms.
         extra_state: name -> shape of further float64 arrays for `commit(extra=...)`.
         extra_replicate: name -> (shape, dtype, attrs) of further datasets [replicate, *shape] for `write_rows`; attrs
@@ -75,6 +77,7 @@ def create(
     sizes = Sizes(
         arms, bool(getattr(spec, "arms", None)) if with_arms is None else with_arms, names, len(recorded), rows,
         first_replicate, min(trajectories, rows), wave, block, levels,
+        columns=columns,
     )  # fmt: skip
     sizes_of_steps = np.broadcast_to(np.asarray(step_sizes, np.float64), (len(arms), len(recorded)))
     arrays = dict(spec.arrays())

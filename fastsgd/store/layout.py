@@ -52,6 +52,7 @@ class Sizes:
         replicates: R rows; row i is replicate first_replicate + i.
         trajectories: K rows that keep every recorded iterate.
         wave, block: replicates of a wave and of a leaf of the moment tree. levels: most nodes alive at once.
+        columns: columns of a moment node: the recorded steps, then whatever else the engine sums; 0 for the steps.
     """
 
     arms: tuple[str, ...]
@@ -64,6 +65,8 @@ class Sizes:
     wave: int
     block: int
     levels: int
+
+    columns: int = 0
 
     @property
     def waves(self) -> int:
@@ -238,9 +241,10 @@ def _checksums(sizes: Sizes, parts: Sequence[Variable]) -> list[Variable]:
 
 
 def _checkpoint(sizes: Sizes, extra_state: Mapping[str, Sequence[int]], results: int) -> list[Variable]:
-    a, s, d = len(sizes.arms), sizes.steps, len(sizes.coordinates)
+    a, s, d = len(sizes.arms), sizes.columns or sizes.steps, len(sizes.coordinates)
     bound = record_size(sizes.levels, 1 + len(extra_state), results)
-    pool, axes = 2 * sizes.levels, ("position", "arm_index", "step_index")
+    column = "column" if sizes.columns > sizes.steps else "step_index"
+    pool, axes = 2 * sizes.levels, ("position", "arm_index", column)
     found = [
         Variable(RECORDS, (2, bound), "|u1", ("slot", "byte"), "record"),
         Variable(f"{GROUP}/{STATE}", (2, a, sizes.wave, d), "<f8",
@@ -261,6 +265,7 @@ def document(sizes: Sizes, parts: Sequence[Variable]) -> dict[str, Any]:
         "arms": list(sizes.arms), "with_arms": sizes.with_arms, "coordinates": list(sizes.coordinates),
         "steps": sizes.steps, "replicates": sizes.replicates, "first_replicate": sizes.first_replicate,
         "trajectories": sizes.trajectories, "wave": sizes.wave, "block": sizes.block, "levels": sizes.levels,
+        **({"columns": sizes.columns} if sizes.columns > sizes.steps else {}),
         "datasets": {
             v.name: {"shape": list(v.shape), "dtype": v.dtype, "dims": list(v.dims), "kind": v.kind}
             for v in parts if v.dtype != "str"

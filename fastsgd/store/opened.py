@@ -79,7 +79,7 @@ def structure(path: Path, file: Any) -> Structure:
     layout = json.loads(text(file, LAYOUT))
     sizes = Sizes(
         arms=tuple(layout["arms"]), with_arms=layout["with_arms"], coordinates=tuple(layout["coordinates"]),
-        **{key: int(layout[key]) for key in LENGTHS},
+        columns=int(layout.get("columns", 0)), **{key: int(layout[key]) for key in LENGTHS},
     )  # fmt: skip
     on_disk = path.stat().st_size
     kinds, extents = {}, {}

@@ -145,8 +145,25 @@ class Run:
         if self.finished:
             return self.result("count", arm), self.result("mean", arm), self.result("covariance", arm)
         index = self._index(arm)
-        count, mean, m2 = merge_nodes(self.nodes(), index, self.sizes.steps, len(self.coordinates))
-        return count, mean, covariance(count, m2)
+        count, mean, m2 = self._merged(index)
+        s = self.sizes.steps
+        return count[:s], mean[:s], covariance(count[:s], m2[:s])
+
+    def averages(self, arm: str | None = None) -> tuple[int, NDArray[np.float64], NDArray[np.float64]] | None:
+        """Time averages: samples counted (all replicates), mean float64[d] and second moment about 0 float64[d, d] of
+        theta - theta*. Of an unfinished run: over its completed waves. None if the run takes none.
+        """
+        if "average_count" not in self._made.kinds:
+            return None
+        if self.finished:
+            found = [self.result(f"average_{name}", arm) for name in ("count", "mean", "second_moment")]
+            return int(found[0]), found[1], found[2]
+        count, mean, m2 = (part[-1] for part in self._merged(self._index(arm)))
+        centred = covariance(np.array([2]), m2[None])[0]  # the divisor is 1
+        return int(count), mean, centred / max(int(count), 1) + np.outer(mean, mean)
+
+    def _merged(self, index: int) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+        return merge_nodes(self.nodes(), index, self.sizes.columns or self.sizes.steps, len(self.coordinates))
 
     def result(self, name: str, arm: str | None = None) -> NDArray[Any]:
         """Any result of a finished run, extras too; InputError if it is not finished."""

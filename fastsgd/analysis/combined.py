@@ -105,7 +105,7 @@ def size_covariance(prediction: Prediction, index: NDArray[np.int64], whiten: li
 
     P_st is the product of the contractions I - eta_k H between the two steps.
     """
-    basis = eigenbasis(prediction.model.hessian)
+    basis = eigenbasis(prediction.model.drift)
     factors = paths.contraction_products(basis, prediction.model.etas, prediction.steps[index])
     left = [basis.into_vector(B.T) for B in whiten]
     right = [basis.into_vector((prediction.covariance[s] @ B).T).T for s, B in zip(index, whiten, strict=True)]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fastsgd import designs, schedules
 from fastsgd.errors import InputError
 from fastsgd.theory import least_squares, lyapunov
-from fastsgd.theory.eigen import eigenbasis
+from fastsgd.theory.eigen import Eigenbasis, eigenbasis
 
 Array = NDArray[np.float64]
 
@@ -55,6 +55,24 @@ class Model:
         schedule = self.schedule
         return schedule.size if schedule.constant else schedule
 
+    @property
+    def largest_eta(self) -> float:
+        """The largest of `etas`."""
+        return self.schedule.largest()
+
+    @property
+    def drift(self) -> Array | Eigenbasis:
+        """D of the recursion Delta' = (I - eta D) Delta + eta xi that a step takes; H, but for a process in time."""
+        return self.hessian
+
+    def largest_stable_step(self) -> float:
+        """The constant step.size from which on a recursion with additive noise has no stationary law."""
+        return lyapunov.largest_stable_step(self.hessian)
+
+    def leading_plateau(self, sigma: Array) -> float:
+        """tr(F S) of the continuous-time limit of a constant step."""
+        return lyapunov.continuous_stationary_risk(self.metric, self.hessian, sigma, self.schedule.size)
+
     def gradient_covariance(self) -> Array:
         """Sigma = Cov(mini-batch gradient) under the sampling design, float64[d, d]."""
         sampling = self.spec.sampling
@@ -87,7 +105,7 @@ class Model:
         if start.kind == "gaussian":
             return zero, start.scale**2 * np.eye(d)
         try:
-            return zero, lyapunov.discrete_stationary(self.hessian, sigma, self.schedule.largest())
+            return zero, lyapunov.discrete_stationary(self.drift, sigma, self.largest_eta)
         except ValueError as error:
             raise InputError(f"start.kind 'stationary' needs a stable constant step: {error}") from None
 
@@ -106,7 +124,8 @@ def built(arm: str, arm_spec: Any) -> Model:
     except ValueError as error:
         raise InputError(str(error)) from None
     matrices = (problem.hessian, problem.noise, problem.metric, problem.optimum)
-    return Model(arm, arm_spec, *matrices, problem.pool_size, problem.exact, *_least_squares(arm_spec, problem.arrays))
+    data = _least_squares(arm_spec, problem.arrays)
+    return _kind(arm_spec)(arm, arm_spec, *matrices, problem.pool_size, problem.exact, *data)
 
 
 def from_run(run: Any) -> list[Model]:
@@ -118,10 +137,16 @@ def stored(run: Any, arm: str, arm_spec: Any) -> Model:
     """Model of one arm from the stored arrays and the (possibly altered) spec of the arm."""
     arrays = run.problem(arm)
     pool = len(arrays["pool_features"]) if "pool_features" in arrays else None
-    exact = arm_spec.problem.kind == "quadratic"
+    exact = arm_spec.problem.kind in ("quadratic", "ou")
     hessian, noise, metric, optimum = (arrays[name] for name in ("hessian", "noise", "metric", "optimum"))
     data = _least_squares(arm_spec, arrays)
-    return Model(arm, arm_spec, hessian, noise, metric, optimum, pool, exact, *data)
+    return _kind(arm_spec)(arm, arm_spec, hessian, noise, metric, optimum, pool, exact, *data)
+
+
+def _kind(arm_spec: Any) -> type[Model]:
+    from fastsgd.analysis.process import ProcessModel
+
+    return ProcessModel if arm_spec.problem.kind == "ou" else Model
 
 
 def _least_squares(arm_spec: Any, arrays: Mapping[str, Any]) -> tuple[Array | None, Array | None]:

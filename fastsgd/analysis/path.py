@@ -74,11 +74,11 @@ def exact(model: Model, sigma: Array, steps: NDArray[np.int64]) -> Path | None:
 
 
 def _start(model: Model, sigma: Array) -> tuple[Eigenbasis, Eigenbasis, Array, Array, Array]:
-    basis = eigenbasis(model.hessian)
+    basis = eigenbasis(model.drift)
     hessian = Eigenbasis(basis.values, basis.correction)
     mean0, cov0 = model.start(sigma)
     if model.spec.start.kind == "stationary":
-        spread = lyapunov.discrete_stationary(hessian, basis.into(sigma), model.schedule.largest())
+        spread = lyapunov.discrete_stationary(hessian, basis.into(sigma), model.largest_eta)
     else:
         spread = basis.into(cov0)
     return basis, hessian, basis.into(model.metric), basis.into_vector(mean0), spread

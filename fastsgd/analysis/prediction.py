@@ -107,7 +107,7 @@ class Prediction:
         if self.path.state_dependent:
             assert self.model.least_squares is not None
             return least_squares_stationary.largest_stable_step(self.model.least_squares, self.model.factor)
-        return lyapunov.largest_stable_step(self.model.hessian)
+        return self.model.largest_stable_step()
 
     def plateau(self) -> tuple[float | None, float | None]:
         """Stationary risk tr(F S): as predicted, and leading order in the step size. None where there is none."""
@@ -115,7 +115,7 @@ class Prediction:
         if not model.schedule.constant:
             return None, None
         size = model.schedule.size
-        leading = lyapunov.continuous_stationary_risk(model.metric, model.hessian, self.sigma, size)
+        leading = model.leading_plateau(self.sigma)
         if not self.stable:
             return None, leading
         if not self.path.state_dependent:
@@ -126,10 +126,10 @@ class Prediction:
 
     def frozen_plateau(self) -> float | None:
         """Stationary risk with the noise of the optimum at every state (37); None without a stationary law."""
-        model, size = self.model, self.model.schedule.size
-        if not model.schedule.constant or size >= lyapunov.largest_stable_step(model.hessian):
+        model = self.model
+        if not model.schedule.constant or model.schedule.size >= model.largest_stable_step():
             return None
-        return lyapunov.stationary_risk(model.metric, model.hessian, self.sigma, size)
+        return lyapunov.stationary_risk(model.metric, model.drift, self.sigma, model.largest_eta)
 
     def at_plateau(self, tolerance: float) -> NDArray[np.bool_]:
         """True where the predicted risk is within a relative `tolerance` of the plateau, bool[S]; False without one."""
@@ -140,7 +140,7 @@ class Prediction:
 
     def forgotten(self) -> NDArray[np.bool_]:
         """True where a constant step has shrunk the mean of the start to 5 % or less in every direction, bool[S]."""
-        radius = lyapunov.spectral_radius(self.model.hessian, self.model.schedule.largest())
+        radius = lyapunov.spectral_radius(self.model.drift, self.model.largest_eta)
         return np.asarray(radius ** self.steps.astype(np.float64) <= 0.05)
 
     @property
@@ -168,7 +168,7 @@ class Prediction:
             "step_size": largest,
             "temperature": schedule.size / sampling.batch if schedule.constant else None,
             "stable": self.stable,
-            "spectral_radius": lyapunov.spectral_radius(model.hessian, largest),
+            "spectral_radius": lyapunov.spectral_radius(model.drift, model.largest_eta),
             "largest_stable_step": self.largest_stable_step,
             "plateau_risk": plateau,
             "plateau_risk_leading": leading,

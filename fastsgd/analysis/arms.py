@@ -78,11 +78,11 @@ def extrapolated_rows(predictions: Sequence[Prediction], observed: Sequence[Obse
     level = [s for s in usable if settled[s]]
     if last in usable:
         step = int(predictions[0].steps[last])
-        yield _extrapolated(predictions, _risks(predictions, observed, [last]), "risk", step)
+        yield limit_row(predictions, _risks(predictions, observed, [last]), "risk", step)
         sizes = np.stack([final_sizes(p, o) for p, o in zip(predictions, observed, strict=True)])
-        yield _extrapolated(predictions, sizes, "covariance", step)
+        yield limit_row(predictions, sizes, "covariance", step)
     if len(level) > 1:
-        yield _extrapolated(predictions, _risks(predictions, observed, level), "risk", None)
+        yield limit_row(predictions, _risks(predictions, observed, level), "risk", None)
 
 
 def _risks(predictions: Sequence[Prediction], observed: Sequence[Observed], steps: Sequence[int]) -> Array:
@@ -91,7 +91,8 @@ def _risks(predictions: Sequence[Prediction], observed: Sequence[Observed], step
     return np.stack([scale_factors(p, o, index)[0] for p, o in zip(predictions, observed, strict=True)])
 
 
-def _extrapolated(predictions: Sequence[Prediction], ratios: Array, what: str, step: int | None) -> Row:
+def limit_row(predictions: Sequence[Prediction], ratios: Array, what: str, step: int | None) -> Row:
+    """Measured/predicted of each replicate in each arm, float64[J, R], extrapolated to step size 0."""
     each = richardson.weights([p.model.schedule.size for p in predictions]) @ ratios
     error, z = z_sample_mean(each, 1.0)
     return Row("all", f"{what} {LIMIT}", step, float(np.mean(each)), error, 1.0, z, len(each), error)

@@ -17,6 +17,7 @@ from fastsgd.analysis.report import CONSISTENT, INCONSISTENT, RatioReport
 from fastsgd.analysis.rows import Row
 from fastsgd.analysis.source import opened
 from fastsgd.analysis.steps import FROZEN, step_rows
+from fastsgd.analysis.time_averages import time_average_rows
 from fastsgd.errors import InputError
 from fastsgd.theory.statistics import sidak_z
 
@@ -67,7 +68,7 @@ def evaluate(run: Any, assume: Sequence[str] = (), *, false_alarm: float = FALSE
         raise InputError(
             f"{run.path} has 1 replicate of a problem on data, which gives no standard error; give replicates >= 2"
         )
-    rows = compare(predictions, observed)
+    rows = [*compare(predictions, observed), *time_average_rows(run, predictions)]
     tested = [row for row in rows if row.in_verdict]
     threshold = sidak_z(false_alarm, max(len(tested), 1))
     pairs = tuple(zip(predictions, observed, strict=True))

@@ -110,7 +110,7 @@ class RatioReport:
         return "\n".join(parts)
 
     def _headline(self, row: Row) -> bool:
-        return row.quantity.startswith("risk") or "(" in row.quantity or self.rejected(row)
+        return row.quantity.startswith(("risk", "time-averaged")) or "(" in row.quantity or self.rejected(row)
 
     def _table(self, rows: Sequence[Row]) -> str:
         header = ("arm", "quantity", "step", "empirical", "std.error", "predicted", "ratio", "z", "")

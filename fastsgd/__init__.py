@@ -30,6 +30,7 @@ _HOME = {
     "ratio": "fastsgd.analysis",
     "RatioReport": "fastsgd.analysis",
     "plot": "fastsgd.figures",
+    "estimate": "fastsgd.analysis.estimate",
     "FastsgdError": "fastsgd.errors",
     "InputError": "fastsgd.errors",
     "RunError": "fastsgd.errors",
@@ -41,6 +42,7 @@ __all__ = ["__version__", *_HOME]
 
 if TYPE_CHECKING:
     from fastsgd.analysis import RatioReport, predict, ratio
+    from fastsgd.analysis.estimate import estimate
     from fastsgd.engine import run
     from fastsgd.errors import FastsgdError, InputError, RunError, SpecError, StoppedEarly
     from fastsgd.figures import plot

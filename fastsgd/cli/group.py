@@ -13,6 +13,7 @@ COMMANDS = {
     "ratio": "Compare a run with its predictions.",
     "show": "Say what a run is.",
     "plot": "Draw runs with their predictions.",
+    "estimate": "Fit a model to data: geometry, step sizes, batch.",
 }
 
 

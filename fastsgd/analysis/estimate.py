@@ -1,0 +1,236 @@
+"""From data to the optimum, its standard errors, the geometry of SGD there, and a spec that is ready to run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastsgd.analysis import tables
+from fastsgd.analysis.estimate_bootstrap import resamples
+from fastsgd.analysis.estimate_fit import Features, Fit, features, fit
+from fastsgd.analysis.estimate_geometry import Geometry, Plateau, Steps, steps_for, suggested_batch
+from fastsgd.errors import InputError
+from fastsgd.spec import chunks, toml
+
+Array = NDArray[np.float64]
+
+FAMILIES = ("linear", "logistic", "poisson", "probit")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What `estimate` found.
+
+    Attributes:
+        data, target: the file and its target; fit: optimum and matrices, in the coordinates of `fit.features`.
+        geometry: scalars, with their bootstrap errors in `geometry_errors` (empty without a bootstrap).
+        theta_errors: bootstrap errors of theta*, float64[d], or None. bootstrap: resamples that were used.
+        steps: step sizes, one entry a batch; the first is the suggested batch unless batches were asked for.
+        step_errors: bootstrap error of `high` for each of them, or None.
+        epochs: passes over the data for which `low` is.
+    """
+
+    data: str
+    target: str
+    fit: Fit
+    geometry: Geometry
+    geometry_errors: Mapping[str, float]
+    theta_errors: Array | None
+    bootstrap: int
+    steps: tuple[Steps, ...]
+    step_errors: tuple[float | None, ...]
+    epochs: float
+    in_memory: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """What `--json` prints, as plain Python values."""
+        fit, at = self.fit, self.fit.features
+        own, low = fit.in_columns(), fit.low_rank
+        content = {
+            "data": self.data,
+            "target": self.target,
+            "family": at.family,
+            "ridge": fit.ridge,
+            "rows": at.rows,
+            "dimension": at.dimension,
+            "in_memory": self.in_memory,
+            "passes": fit.passes,
+            "coordinates": list(at.names),
+            "optimum": fit.theta,
+            "standard_errors": fit.standard_errors,
+            "bootstrap_errors": self.theta_errors,
+            "column_mean": at.mean,
+            "column_scale": at.scale,
+            "coefficients": None if own is None else own[0],
+            "coefficient_errors": None if own is None else own[1],
+            "hessian": fit.hessian,
+            "noise": fit.noise,
+            "noise_diagonal": np.diagonal(fit.noise),
+            "metric": fit.metric,
+            "low_rank": None if low is None else low_rank_dict(fit),
+            "geometry": self.geometry.as_dict(),
+            "geometry_errors": dict(self.geometry_errors) or None,
+            "bootstrap": self.bootstrap,
+            "epochs": self.epochs,
+            "steps": [
+                step.as_dict() | {"high_error": error} for step, error in zip(self.steps, self.step_errors, strict=True)
+            ],
+            "spec": self.spec_tables(),
+        }
+        plain: dict[str, Any] = tables.plain(content)
+        return plain
+
+    def spec_tables(self, folder: Path | None = None) -> dict[str, Any]:
+        """A spec that is ready to run: the suggested batch and step, halved twice where the loss is not quadratic.
+
+        folder: where the spec will be, to which its file name is made relative; default: as `data` was given.
+        """
+        fit, at, step = self.fit, self.fit.features, self.steps[0]
+        data = Path(self.data)
+        name = os.path.relpath(data.absolute(), folder.absolute()) if folder is not None else str(data)
+        linear = at.family == "linear"
+        size = float(f"{step.suggested:.3g}")
+        slowest = size * self.geometry.smallest_curvature / (1 if linear else 4)
+        last = int(min(max(200, 3 / slowest), 200_000))
+        standardised = bool(np.any(at.mean) or np.any(at.scale != 1.0))
+        spec: dict[str, Any] = {
+            "name": data.stem,
+            "seed": 1,
+            "replicates": 1024,
+            "problem": {
+                "kind": "glm",
+                "family": at.family,
+                "ridge": fit.ridge,
+                "data": {"file": name, "target": self.target, "standardize": standardised, "intercept": at.intercept},
+            },
+            "sampling": {"design": "without-replacement", "batch": step.batch},
+            "step": {"schedule": "constant", "size": size},
+            "start": {"kind": "stationary"},
+            "record": {"steps": [last // 4, last // 2, last - last // 4, last]},
+        }
+        if not linear:
+            spec["arms"] = {"eta": {}, "eta_half": {"step.size": size / 2}, "eta_quarter": {"step.size": size / 4}}
+        return spec
+
+    def spec_toml(self, folder: Path | None = None) -> str:
+        """`spec_tables` as TOML."""
+        return toml.dumps(self.spec_tables(folder))
+
+    def to_text(self) -> str:
+        """For people."""
+        from fastsgd.analysis.estimate_text import text
+
+        return text(self)
+
+
+def low_rank_dict(fit: Fit) -> dict[str, Any]:
+    """The streaming approximation against the full S_n."""
+    low = fit.low_rank
+    assert low is not None
+    top = float(np.linalg.norm(fit.noise, 2))
+    return {
+        "rank": len(low.values),
+        "values": low.values,
+        "vectors": low.vectors.T,
+        "share_of_trace": low.captured,
+        "error_bound": low.error_bound / top,
+        "error": float(np.linalg.norm(fit.noise - low.dense(), 2)) / top,
+        "error_with_diagonal": float(np.linalg.norm(fit.noise - low.dense(diagonal=True), 2)) / top,
+    }
+
+
+def estimate(
+    data: str | os.PathLike[str],
+    family: str,
+    *,
+    target: str = "y",
+    ridge: float = 0.0,
+    batches: Sequence[int] = (),
+    rank: int | None = None,
+    bootstrap: int = 100,
+    standardize: bool = True,
+    intercept: bool = True,
+    epochs: float = 10.0,
+    in_memory: int = chunks.IN_MEMORY,
+    seed: int = 0,
+) -> Estimate:
+    """Fit a generalised linear model to a file and say what its geometry asks of SGD.
+
+    Args:
+        data: CSV, NPZ or HDF5 file, read in chunks when it is larger than `in_memory` bytes.
+        family: linear, logistic, poisson or probit. target: column or array; an HDF5 path such as train/y is fine.
+        ridge: penalty (ridge/2)|theta|^2, the intercept included.
+        batches: batches to give step sizes for; default: the suggested one.
+        rank: also approximate G in a stream by this rank.
+        bootstrap: resamples for the errors; 0 for none.
+        epochs: passes over the data within which the start should be forgotten.
+
+    Raises:
+        InputError: what the file has wrong, no unique finite optimum, or an impossible argument.
+    """
+    if family not in FAMILIES:
+        raise InputError(f"the family must be one of {', '.join(FAMILIES)}, got {family!r}")
+    if not 0.0 <= ridge < np.inf:
+        raise InputError(f"the ridge must be >= 0, got {ridge:g}")
+    path = Path(data)
+    table = chunks.open_table(path, target, in_memory)
+    at = features(table, family, standardize, intercept)
+    for batch in batches:
+        if not 1 <= batch <= at.rows:
+            raise InputError(f"a batch must be between 1 and the {at.rows} rows of {path}, got {batch}")
+    fitted = fit(at, ridge, None if rank is None else min(rank, at.dimension))
+    if at.rows < 2 or not np.any(np.abs(fitted.noise) > 0):
+        raise InputError(
+            f"{path} gives no gradient noise at the optimum (every row is fitted exactly); nothing to plan"
+        )
+    geometry = Geometry.of(fitted.hessian, fitted.noise, fitted.metric, at.rows)
+    plateau = Plateau.of(fitted.hessian, fitted.noise, fitted.metric)
+    wanted = list(batches) or [suggested_batch(at.rows, geometry, geometry.largest_stable_step)]
+    steps = [steps_for(b, at.rows, geometry, plateau, epochs, _limit(fitted, b)) for b in wanted]
+    drawn = resamples(fitted, bootstrap, seed) if bootstrap > 0 else []
+    geometry_errors, step_errors = _errors(drawn, at.rows, steps)
+    theta_errors = np.std([r.theta for r in drawn], axis=0, ddof=1) if len(drawn) > 1 else None
+    memory = isinstance(table, chunks.MemoryTable)
+    return Estimate(
+        str(data), target, fitted, geometry, geometry_errors, theta_errors, len(drawn), tuple(steps), step_errors,
+        epochs, memory,
+    )  # fmt: skip
+
+
+def _limit(of: Fit, batch: int) -> float:
+    """Largest stable step of a batch: in mean square for least squares in memory, 2/lambda_max(H) otherwise."""
+    from fastsgd.theory import least_squares, least_squares_stationary
+
+    at = of.features
+    limit = 2.0 / float(np.linalg.eigvalsh(of.hessian)[-1])
+    if at.family != "linear" or not isinstance(at.table, chunks.MemoryTable) or at.dimension > 36 or batch >= at.rows:
+        return limit
+    X, y = (np.concatenate(parts) for parts in zip(*at, strict=True))
+    pool = least_squares.pool(X, y, of.theta, of.ridge)
+    return least_squares_stationary.largest_stable_step(pool, (at.rows - batch) / ((at.rows - 1) * batch))
+
+
+def _errors(
+    drawn: Sequence[Any], rows: int, steps: Sequence[Steps]
+) -> tuple[dict[str, float], tuple[float | None, ...]]:
+    """Bootstrap errors of the geometry and of the largest step size of each batch."""
+    if len(drawn) < 2:
+        return {}, tuple(None for _ in steps)
+    found, highs = [], []
+    for r in drawn:
+        geometry = Geometry.of(r.hessian, r.noise, r.metric, rows)
+        plateau = Plateau.of(r.hessian, r.noise, r.metric)
+        ratio = geometry.largest_stable_step
+        found.append(geometry.as_dict())
+        highs.append([min(0.5 * ratio, steps_for(s.batch, rows, geometry, plateau, 1.0, ratio).quiet) for s in steps])
+    errors = {name: float(np.std([f[name] for f in found], ddof=1)) for name in found[0]}
+    return errors, tuple(float(e) for e in np.std(highs, axis=0, ddof=1))
+
+
+__all__ = ["Estimate", "Features", "Fit", "Geometry", "Steps", "estimate"]

@@ -1,0 +1,80 @@
+"""Errors of everything estimated from a table: the Poisson bootstrap, in two passes over the rows.
+
+Each row counts Poisson(1) times in each resample (Hanley and MacGibbon 2006; Chamandy, Muralidharan, Najmi and Naidu
+2012), which needs no order of the rows and no memory of them. A resample's optimum is one Newton step from theta*, with
+the resample's own gradient and Hessian: the error of that step is of the order of the square of the deviation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastsgd.analysis.estimate_fit import Features, Fit
+from fastsgd.problems.families import curvature, information, score
+from fastsgd.theory.symmetric_space import pack_outer, unpack
+
+Array = NDArray[np.float64]
+
+ENTRIES = 2**22  # of packed products in memory at once
+
+
+@dataclass(frozen=True)
+class Resample:
+    """One resample: weight (rows it counts), theta*, H with the ridge, S_n, F at its theta*."""
+
+    rows: float
+    theta: Array
+    hessian: Array
+    noise: Array
+    metric: Array
+
+
+def resamples(of: Fit, count: int, seed: int = 0) -> list[Resample]:
+    """`count` resamples of a fit, columns centred and scaled as in the fit; those with a singular Hessian left out."""
+    at, d = of.features, of.features.dimension
+    p = d * (d + 1) // 2
+    total, gradient, hessian = np.zeros(count), np.zeros((count, d)), np.zeros((count, p))
+    for X, y, Z, w in _rows(at, count, seed):
+        z = X @ of.theta
+        total += w.sum(axis=0)
+        gradient += w.T @ (X * score(at.family, z, y)[:, None])
+        hessian += (w * curvature(at.family, z, y)[:, None]).T @ Z
+    thetas = np.empty((count, d))
+    usable = np.ones(count, dtype=np.bool_)
+    for b in range(count):
+        H = unpack(hessian[b], d) / total[b] + of.ridge * np.eye(d)
+        try:
+            np.linalg.cholesky(H)
+            thetas[b] = of.theta - np.linalg.solve(H, gradient[b] / total[b] + of.ridge * of.theta)
+        except np.linalg.LinAlgError:
+            usable[b], thetas[b] = False, of.theta
+    mean, H, S, F = np.zeros((count, d)), np.zeros((count, p)), np.zeros((count, p)), np.zeros((count, p))
+    for X, y, Z, w in _rows(at, count, seed):
+        z = np.ascontiguousarray(X @ thetas.T)
+        flat, repeated = z.ravel(), np.repeat(y, count)
+        s = score(at.family, flat, repeated).reshape(z.shape)
+        mean += (w * s).T @ X
+        S += (w * s * s).T @ Z
+        H += (w * curvature(at.family, flat, repeated).reshape(z.shape)).T @ Z
+        F += (w * information(at.family, flat).reshape(z.shape)).T @ Z
+    found = []
+    for b in np.flatnonzero(usable).tolist():
+        n, centre = total[b], mean[b] / total[b]
+        noise = unpack(S[b], d) / n - np.multiply.outer(centre, centre)
+        found.append(Resample(n, thetas[b], unpack(H[b], d) / n + of.ridge * np.eye(d), noise, unpack(F[b], d) / n))
+    return found
+
+
+def _rows(at: Features, count: int, seed: int) -> Iterator[tuple[Array, Array, Array, Array]]:
+    """Chunks (X, y, packed x x', weights float64[m, count]); the weights of a row depend on its place alone."""
+    most = max(1, ENTRIES // (at.dimension * (at.dimension + 1) // 2))
+    for index, (X, y) in enumerate(at):
+        bits = np.random.Generator(np.random.Philox(key=np.array([seed, index], dtype=np.uint64)))
+        weights = bits.poisson(1.0, size=(len(y), count)).astype(np.float64)
+        for start in range(0, len(y), most):
+            part = slice(start, start + most)
+            yield X[part], y[part], pack_outer(X[part]), weights[part]

@@ -1,0 +1,241 @@
+"""A generalised linear model fitted to a table read in chunks: optimum, H, G and F by sums over the rows.
+
+    L(theta) = (1/n) sum_i l(x_i'theta, y_i) + (ridge/2) |theta|^2
+
+as `problems.glm`, with the same features: an intercept first (if asked for), columns standardised (if asked for). Every
+pass sums over the same chunks in the same order whether the table is in memory or not, so results are the same numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastsgd.errors import InputError
+from fastsgd.problems.families import FAMILIES, curvature, information, outside, score
+from fastsgd.spec.chunks import Table
+from fastsgd.theory.streaming import FrequentDirections, LowRank
+
+Array = NDArray[np.float64]
+
+ITERATIONS = 100
+SEPARATED = 1e-6  # scores of a binary target that are all below this: no maximum of the likelihood
+SINGULAR = 1e-13  # smallest over largest eigenvalue of the Hessian scaled to unit diagonal
+
+
+@dataclass(frozen=True)
+class Features:
+    """The rows of a table as the model sees them.
+
+    Attributes:
+        names: of the d coordinates; rows: n.
+        mean, scale: float64[p] of the columns; 0 and 1 unless standardised (scale: over n).
+    """
+
+    table: Table
+    family: str
+    names: tuple[str, ...]
+    rows: int
+    mean: Array
+    scale: Array
+    intercept: bool
+
+    def __iter__(self) -> Iterator[tuple[Array, Array]]:
+        """Chunks (float64[m, d], float64[m])."""
+        for raw, y in self.table:
+            X = (raw - self.mean) / self.scale
+            yield (np.column_stack([np.ones(len(X)), X]) if self.intercept else X), y
+
+    @property
+    def dimension(self) -> int:
+        """d."""
+        return len(self.names)
+
+    @cached_property
+    def to_columns(self) -> Array | None:
+        """C float64[d, d] with C theta the coefficients of the columns as they are in the file; None if there are none.
+
+        Centred columns without an intercept are no model in the columns as they are.
+        """
+        if not self.intercept:
+            return np.diag(1.0 / self.scale) if not np.any(self.mean) else None
+        C = np.diag(np.concatenate([[1.0], 1.0 / self.scale]))
+        C[0, 1:] = -self.mean / self.scale
+        return C
+
+
+def features(table: Table, family: str, standardize: bool = True, intercept: bool = True) -> Features:
+    """One pass over a table: checks of the target, moments of the columns.
+
+    Raises:
+        InputError: a target outside the family's range, a constant column to be standardised, a column "intercept".
+    """
+    p = len(table.names)
+    n, mean, squares, wrong, first = 0, np.zeros(p), np.zeros(p), 0, ""
+    for X, y in table:
+        bad = outside(family, y)
+        if bad.any():
+            row = int(np.argmax(bad))
+            first = first or f"{y[row]:.6g} in row {n + row + 1}"
+            wrong += int(bad.sum())
+        here = X.mean(axis=0)
+        gap, total = here - mean, n + len(y)
+        squares += np.sum((X - here) ** 2, axis=0) + gap**2 * (n * len(y) / total)
+        mean += gap * (len(y) / total)
+        n = total
+    if wrong:
+        rule = FAMILIES[family]
+        raise InputError(f"the target must be {rule.rule} for {family}, got {first} ({wrong} such rows); {rule.remedy}")
+    scale = np.sqrt(squares / n)
+    names = list(table.names)
+    if standardize:
+        for name, m, sd in zip(names, mean, scale, strict=True):
+            if not sd > 1e-13 * abs(m):
+                raise InputError(
+                    f'column "{name}" must vary to be standardised, got {m:.6g} in every row; remove it, '
+                    "or estimate without standardising"
+                )
+    else:
+        mean, scale = np.zeros(p), np.ones(p)
+    if intercept and "intercept" in names:
+        raise InputError('there must be no column "intercept" when one is added; rename it, or add none')
+    names = ["intercept", *names] if intercept else names
+    return Features(table, family, tuple(names), n, mean, scale, intercept)
+
+
+@dataclass(frozen=True)
+class Slope:
+    """Gradient float64[d] and Hessian float64[d, d] of L at a point; largest score and per-sample gradient entry."""
+
+    gradient: Array
+    hessian: Array
+    largest_score: float
+    largest_entry: float
+
+
+def slope(at: Features, theta: Array, ridge: float) -> Slope:
+    """One pass: gradient and Hessian of L at theta."""
+    d, n = at.dimension, at.rows
+    gradient, hessian, top, entry = np.zeros(d), np.zeros((d, d)), 0.0, 0.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        for X, y in at:
+            z = X @ theta
+            s = score(at.family, z, y)
+            gradient += X.T @ s
+            hessian += X.T @ (X * curvature(at.family, z, y)[:, None])
+            top = max(top, float(np.max(np.abs(s))))
+            entry = max(entry, float(np.max(np.abs(s) * np.max(np.abs(X), axis=1))))
+    return Slope(gradient / n + ridge * theta, _symmetric(hessian / n) + ridge * np.eye(d), top, entry)
+
+
+def optimum(at: Features, ridge: float) -> tuple[Array, int]:
+    """theta* float64[d], where rounding stops the gradient from getting smaller, and the passes that it took.
+
+    Newton's method with the line search of `problems.likelihood`.
+
+    Raises:
+        InputError: singular Hessian (dependent columns), or classes that the columns separate.
+    """
+    theta, passes = np.zeros(at.dimension), 1
+    here = slope(at, theta, ridge)
+    for _ in range(ITERATIONS):
+        step = _newton_step(here, at.names)
+        downhill, t = float(here.gradient @ step), 1.0
+        while True:
+            new, passes = slope(at, theta + t * step, ridge), passes + 1
+            ahead = float(new.gradient @ step)
+            if np.isfinite(ahead) and ahead <= -0.5 * downhill:
+                break
+            t *= 0.5
+            if t < 1e-12:
+                return theta, passes
+        if ridge == 0.0 and at.family in ("logistic", "probit") and new.largest_score < SEPARATED:
+            raise InputError(
+                "the target must not be separated by the columns, got no finite optimum; give a ridge above 0"
+            )
+        norm, smaller = (float(np.max(np.abs(x.gradient))) for x in (here, new))
+        # Newton converges quadratically: a small gradient that no longer halves is rounding.
+        if norm < 1e-8 * here.largest_entry and smaller > 0.5 * norm:
+            return (theta + t * step if smaller < norm else theta), passes
+        theta, here = theta + t * step, new
+        if smaller == 0.0:
+            return theta, passes
+    raise InputError(f"an optimum must be found within {ITERATIONS} Newton steps, got none; give a larger ridge")
+
+
+def _newton_step(at: Slope, names: tuple[str, ...]) -> Array:
+    size = np.sqrt(np.maximum(np.diagonal(at.hessian), 0.0))
+    scale = np.divide(1.0, size, out=np.zeros_like(size), where=size > 0)
+    values, vectors = np.linalg.eigh(at.hessian * np.outer(scale, scale))
+    if not values[0] > SINGULAR * values[-1]:
+        column = names[int(np.argmin(size))] if np.min(size) == 0 else names[int(np.argmax(np.abs(vectors[:, 0])))]
+        raise InputError(
+            f'the optimum must be unique, got a singular Hessian at column "{column}" (dependent columns, or '
+            "separable classes); remove the column, or give a ridge above 0"
+        )
+    step: Array = -scale * (vectors @ ((vectors.T @ (scale * at.gradient)) / values))
+    return step
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted model; float64[d] and float64[d, d] in the coordinates of `features`.
+
+    Attributes:
+        theta: theta*. passes: over the table, the first for the moments of the columns.
+        hessian: H with the ridge; noise: S_n with 1/n at theta*; metric: F, by the model, without the ridge.
+        low_rank: streaming approximation of S_n, or None if not asked for.
+    """
+
+    features: Features
+    ridge: float
+    theta: Array
+    hessian: Array
+    noise: Array
+    metric: Array
+    low_rank: LowRank | None
+    passes: int
+
+    @cached_property
+    def sandwich(self) -> Array:
+        """H^-1 S_n H^-1 / n: the robust (HC0) covariance of the estimate, float64[d, d]."""
+        inverse = np.linalg.inv(self.hessian)
+        return _symmetric(inverse @ self.noise @ inverse) / self.features.rows
+
+    @property
+    def standard_errors(self) -> Array:
+        """Robust standard errors of theta*, float64[d]."""
+        return np.sqrt(np.diagonal(self.sandwich))
+
+    def in_columns(self) -> tuple[Array, Array] | None:
+        """Coefficients of the columns as they are in the file and their standard errors; None without such a model."""
+        C = self.features.to_columns
+        return None if C is None else (C @ self.theta, np.sqrt(np.diagonal(C @ self.sandwich @ C.T)))
+
+
+def fit(at: Features, ridge: float = 0.0, rank: int | None = None) -> Fit:
+    """Optimum and geometry; `rank` also asks for the streaming approximation of S_n of this rank."""
+    theta, passes = optimum(at, ridge)
+    d, n = at.dimension, at.rows
+    H, S, F = np.zeros((d, d)), np.zeros((d, d)), np.zeros((d, d))
+    sketch = None if rank is None else FrequentDirections(d, rank)
+    for X, y in at:
+        z = X @ theta
+        g = X * score(at.family, z, y)[:, None] + ridge * theta  # mean 0 over the table
+        H += X.T @ (X * curvature(at.family, z, y)[:, None])
+        F += X.T @ (X * information(at.family, z)[:, None])
+        S += g.T @ g
+        if sketch is not None:
+            sketch.update(g)
+    H, S, F = (_symmetric(M / n) for M in (H, S, F))
+    low = None if sketch is None else sketch.covariance()
+    return Fit(at, ridge, theta, H + ridge * np.eye(d), S, F, low, passes + 2)
+
+
+def _symmetric(matrix: Array) -> Array:
+    result: Array = 0.5 * (matrix + matrix.T)
+    return result

@@ -152,8 +152,9 @@ class Wave:
 def warm(plan: Plan) -> None:
     """Compile or load every kernel that a wave calls, on two blocks of replicates and one step."""
     wave = Wave(plan, 0, 2 * BLOCK, 0)
-    wave._run(wave.delta, 0, 0, 1)
-    if wave.sums is not None:
+    if wave.sums is None:
+        wave._run(wave.delta, 0, 0, 1)
+    else:  # steps without samples are only needed to find where a replicate diverged
         averages.advance(plan, wave.delta, wave.sums, 0, 0, 1)
         averages.blocks(plan, wave.sums, wave.count)
     if wave.recorded == 0:

@@ -88,6 +88,16 @@ def restored(extra: Mapping[str, Array]) -> Sums:
     return Sums(*(np.ascontiguousarray(extra[name]) for name in names))
 
 
+def missed(samples: Samples | None, step: int) -> str | None:
+    """What forbids to go on from the end of another run at `step`: samples before it were not taken. None if nothing."""
+    if samples is None or samples.burn_in + samples.thin > step:
+        return None
+    return (
+        f"record.average takes samples from step {samples.burn_in + samples.thin} on, and the run ends at step {step}; "
+        f"give burn_in >= {max(step + 1 - samples.thin, 0)}, or run the longer spec anew"
+    )
+
+
 def advance(plan: Plan, delta: Array, sums: Sums, first: int, step: int, taken: int) -> None:
     """Take replicates through steps step .. step + taken - 1 and add the samples on the way to the sums."""
     samples, stepper, seed = plan.samples, plan.stepper, plan.spec.seed

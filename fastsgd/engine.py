@@ -253,6 +253,8 @@ class Runner:
         wave = Wave(self.plan, self.plan.first + self.done, count, kept)
         if self.source is not None:
             self.source.begin(wave)
+            if (reason := averages.missed(self.plan.samples, wave.step)) is not None:
+                raise InputError(reason)
             self.saved = wave.recorded
         return wave
 

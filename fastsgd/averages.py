@@ -89,7 +89,7 @@ def restored(extra: Mapping[str, Array]) -> Sums:
 
 
 def missed(samples: Samples | None, step: int) -> str | None:
-    """What forbids to go on from the end of another run at `step`: samples before it were not taken. None if nothing."""
+    """What forbids to go on from the end of another run at `step`: samples that were not taken. None if nothing."""
     if samples is None or samples.burn_in + samples.thin > step:
         return None
     return (

@@ -49,6 +49,13 @@ def test_rows_have_exact_predictions(run):
     assert abs(time.z) < 4 and not time.in_verdict
 
 
+def test_predict_says_what_the_average_will_be(run):
+    found = fastsgd.predict(run)["time_average"]
+    assert found["samples"] == 1000 and found["risk"] == pytest.approx(law(run).value[0], rel=1e-12)
+    assert found["standard_deviation"] == pytest.approx(np.sqrt(law(run).variance[0]), rel=1e-9)
+    assert fastsgd.predict(tables())["time_average"] is None
+
+
 def test_z_values_of_groups_of_replicates_are_normal(run):
     """200 groups of 8: nominal coverage of every interval at once (Kolmogorov-Smirnov; false alarm 1e-4)."""
     found = law(run)

@@ -10,6 +10,7 @@ from fastsgd.analysis.assume import assumed_models
 from fastsgd.analysis.model import Model, from_spec
 from fastsgd.analysis.prediction import Prediction
 from fastsgd.analysis.source import resolved
+from fastsgd.analysis.time_averages import predicted_average
 from fastsgd.errors import SpecError
 
 
@@ -23,8 +24,9 @@ def predict(source: Any, assume: Sequence[str] = ()) -> dict[str, Any]:
     Returns:
         The first arm's fields at top level (`temperature`, `stable`, `spectral_radius`, `plateau_risk`,
         `plateau_risk_leading`, `risk` as a list of {"step", "value", "standard_deviation"}, `mu_F`,
-        `condition_number`, `effective_dimension`, `exact` ...), `arms` with the same for each arm, and `notes`. None
-        stands where there is no value: a plateau of a decaying or unstable step.
+        `condition_number`, `effective_dimension`, `exact`, `time_average` as {"samples", "risk", "standard_deviation"}
+        ...), `arms` with the same for each arm, and `notes`. None stands where there is no value: a plateau of a
+        decaying or unstable step, an average that is not taken.
     """
     thing, is_run = resolved(source, assume)
     if is_run:
@@ -34,7 +36,8 @@ def predict(source: Any, assume: Sequence[str] = ()) -> dict[str, Any]:
         models, notes = _checked(thing)
         identity, steps = thing.identity() if thing.seed is not None else None, thing.record_steps()
     name = thing.spec.name if is_run else thing.name
-    arms = {model.arm: Prediction.of(model, steps).summary() for model in models}
+    predictions = [Prediction.of(model, steps) for model in models]
+    arms = {p.model.arm: p.summary() | {"time_average": predicted_average(p)} for p in predictions}
     first = next(iter(arms.values()))
     content = {"name": name, "identity": identity, **first, "arms": arms, "notes": notes}
     plain: dict[str, Any] = tables.plain(content)
@@ -84,6 +87,10 @@ def prediction_text(prediction: dict[str, Any]) -> str:
         [str(at[0]["step"]), *(tables.number(risk[key]) for risk in at for key in ("value", "standard_deviation"))]
         for at in steps
     ]
+    averages = [arm["time_average"] for arm in arms.values()]
+    if all(averages):
+        cells = [tables.number(average[key]) for average in averages for key in ("risk", "standard_deviation")]
+        body.append(["time average", *cells])
     return f"{head}\n\n{tables.aligned(['step', *columns], body)}"
 
 

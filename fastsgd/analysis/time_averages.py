@@ -71,6 +71,16 @@ def sampling(spec: Any) -> theory.Sampling:
     return theory.Sampling(average.burn_in, average.thin, (spec.horizon - average.burn_in) // average.thin)
 
 
+def predicted_average(prediction: Prediction) -> dict[str, Any] | None:
+    """Time-averaged risk of one replicate: samples, expectation and standard deviation (Gaussian); None without one."""
+    spec = prediction.model.spec
+    law = None if spec.record.average is None else _law(prediction, sampling(spec))
+    if law is None:
+        return None
+    value, deviation = float(law.value[0]), math.sqrt(float(law.variance[0]))
+    return {"samples": sampling(spec).count, "risk": value, "standard_deviation": deviation}
+
+
 def time_average_rows(run: Any, predictions: Sequence[Prediction]) -> list[Row]:
     """Rows of all arms; of nonlinear arms that differ in their step size only the extrapolation alone is tested."""
     if run.spec.record.average is None:

@@ -20,6 +20,7 @@ def arm_spec(
         sampling=SimpleNamespace(design=design, batch=batch),
         step=SimpleNamespace(schedule=schedule, size=size, offset=offset, exponent=exponent),
         start=start or SimpleNamespace(kind="point", value=0.0),
+        record=SimpleNamespace(average=None),
     )
 
 
@@ -49,7 +50,8 @@ class StandInRun:
 
     @property
     def spec(self) -> SimpleNamespace:
-        return SimpleNamespace(name="standin", arms=None, seed=1, arm_specs=lambda: self.specs)
+        record = SimpleNamespace(average=None)
+        return SimpleNamespace(name="standin", arms=None, seed=1, record=record, arm_specs=lambda: self.specs)
 
     @property
     def coordinates(self) -> list[str]:

@@ -56,6 +56,21 @@ def test_predict_says_what_the_average_will_be(run):
     assert fastsgd.predict(tables())["time_average"] is None
 
 
+def test_arms_are_compared_replicate_by_replicate(tmp_path):
+    spec = averaged(
+        replicates=100, arms={"a": {}, "b": {"problem.noise.kind": "isotropic"}, "c": {"sampling.batch": 8}}
+    )
+    run = fastsgd.run(spec, tmp_path / "a.h5")
+    rows = rows_of(fastsgd.ratio(run))
+    surrogate, twice = rows["time-averaged risk ratio a/b"], rows["time-averaged risk ratio a/c"]
+    risk = run.rows("average_risk", "a"), run.rows("average_risk", "b")
+    alone = np.hypot(*(np.std(r) / np.mean(r) for r in risk)) / 10 * surrogate.empirical
+    assert abs(surrogate.z) < 4 and surrogate.standard_error < 0.9 * alone
+    assert twice.empirical == pytest.approx(2, rel=1e-12) and twice.z == pytest.approx(0, abs=1)
+    worse = rows_of(fastsgd.ratio(run, ["arms.b.problem.noise.high=6.0"]))["time-averaged risk ratio a/b"]
+    assert abs(worse.z) > 6
+
+
 def test_z_values_of_groups_of_replicates_are_normal(run):
     """200 groups of 8: nominal coverage of every interval at once (Kolmogorov-Smirnov; false alarm 1e-4)."""
     found = law(run)

@@ -35,16 +35,20 @@ def ratio_rows(predictions: Sequence[Prediction], observed: Sequence[Observed]) 
             both = first.random[s] and other.random[s] and top.whole(s) and bottom.whole(s)
             if not both:
                 continue
-            rho = float(first.risk[s] / other.risk[s])
-            below = float(np.mean(bottom.risk[:, s]))
-            differences = (top.risk[:, s] - rho * bottom.risk[:, s]) / below
-            value, n = float(np.mean(top.risk[:, s])) / below, top.replicates
-            error, z = z_sample_mean(differences, 0.0)
-            if np.max(np.abs(differences)) <= ROUNDING * rho:
-                z = z_exact(value, rho)  # arms that differ by a factor only, as by their batch
             names = f"{first.model.arm}/{other.model.arm}"
-            enough = n >= FEWEST_REPLICATES
-            yield Row(names, f"risk ratio {names}", int(step), value, error, rho, z, n, error, enough)
+            rho = float(first.risk[s] / other.risk[s])
+            yield paired_row(names, "risk ratio", int(step), top.risk[:, s], bottom.risk[:, s], rho)
+
+
+def paired_row(names: str, what: str, step: int | None, top: Array, bottom: Array, rho: float) -> Row:
+    """Ratio of the means of top[R] and bottom[R], of the same replicates of two arms, against its prediction rho."""
+    below, n = float(np.mean(bottom)), len(top)
+    differences = (top - rho * bottom) / below
+    value = float(np.mean(top)) / below
+    error, z = z_sample_mean(differences, 0.0)
+    if np.max(np.abs(differences)) <= ROUNDING * rho:
+        z = z_exact(value, rho)  # arms that differ by a factor only, as by their batch
+    return Row(names, f"{what} {names}", step, value, error, rho, z, n, error, n >= FEWEST_REPLICATES)
 
 
 def differ_in_step_size_only(predictions: Sequence[Prediction]) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastsgd.analysis.arms import differ_in_step_size_only, limit_row
+from fastsgd.analysis.arms import differ_in_step_size_only, limit_row, paired_row
 from fastsgd.analysis.prediction import Prediction
 from fastsgd.analysis.rows import Row
 from fastsgd.analysis.whitening import whitener
@@ -94,13 +94,26 @@ def time_average_rows(run: Any, predictions: Sequence[Prediction]) -> list[Row]:
             return []
         expected.append(float(law.value[0]))
         rows += _rows_of_arm(prediction, seen, law, sampling(run.spec))
-    if all(p.exact for p in predictions) or not differ_in_step_size_only(predictions):
+    if all(p.exact for p in predictions):
+        return [*rows, *_paired_rows(predictions, observed, expected)]
+    if not differ_in_step_size_only(predictions):
         return rows
     rows = [replace(row, in_verdict=False) for row in rows]
     if observed[0] is not None and observed[0].replicates > 1 and all(o is not None and o.whole for o in observed):
         ratios = np.stack([o.risk / e for o, e in zip(observed, expected, strict=True) if o is not None])
         rows.append(limit_row(predictions, ratios, RISK, None))
     return rows
+
+
+def _paired_rows(
+    predictions: Sequence[Prediction], observed: Sequence[Averages | None], expected: Sequence[float]
+) -> Iterator[Row]:
+    """Ratios of the first arm to every later one, replicate by replicate."""
+    first, *others = (o.risk if o is not None and o.whole and o.replicates > 1 else None for o in observed)
+    for prediction, risk, level in zip(predictions[1:], others, expected[1:], strict=True):
+        if first is not None and risk is not None:
+            names = f"{predictions[0].model.arm}/{prediction.model.arm}"
+            yield paired_row(names, f"{RISK} ratio", None, first, risk, expected[0] / level)
 
 
 def _law(prediction: Prediction, plan: theory.Sampling) -> theory.Averages | None:

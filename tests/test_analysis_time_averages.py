@@ -145,6 +145,18 @@ def test_batches_of_few_replicates_give_nominal_intervals(correlation, long_enou
     assert np.mean([settled for *_, settled in found]) > 0.9 if long_enough else True
 
 
+def test_too_many_samples_of_a_decaying_step_are_said_not_to_be_compared(tmp_path, monkeypatch):
+    from fastsgd.analysis import time_averages
+
+    step = {"schedule": "power", "size": 2.0, "offset": 20.0, "exponent": 0.6}
+    run = fastsgd.run(averaged(replicates=20, step=step), tmp_path / "a.h5")
+    assert "time-averaged risk" in rows_of(fastsgd.ratio(run)) and not fastsgd.ratio(run).notes
+    monkeypatch.setattr(time_averages, "LARGEST_LOOP", 999)
+    report = fastsgd.ratio(run)
+    assert "time-averaged risk" not in rows_of(report)
+    assert any("give record.average.thin >= 3" in note for note in report.notes)
+
+
 def test_nothing_is_tested_where_replicates_diverged(tmp_path):
     run = fastsgd.run(
         averaged(replicates=70, step__size=0.6, record__steps=[10, 3000]), tmp_path / "a.h5", allow_unstable=True

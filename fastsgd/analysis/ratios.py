@@ -17,7 +17,7 @@ from fastsgd.analysis.report import CONSISTENT, INCONSISTENT, RatioReport
 from fastsgd.analysis.rows import Row
 from fastsgd.analysis.source import opened
 from fastsgd.analysis.steps import FROZEN, step_rows
-from fastsgd.analysis.time_averages import time_average_rows
+from fastsgd.analysis.time_averages import time_average_notes, time_average_rows
 from fastsgd.errors import InputError
 from fastsgd.theory.statistics import sidak_z
 
@@ -93,6 +93,7 @@ def evaluate(run: Any, assume: Sequence[str] = (), *, false_alarm: float = FALSE
             *remarks,
             *(line for line in lost if line),
             *notes.nonlinear_notes(predictions, rows),
+            *time_average_notes(run, predictions),
         ),
         corrections=tuple(corrections(predictions, rows)),
     )

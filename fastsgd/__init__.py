@@ -31,6 +31,7 @@ _HOME = {
     "RatioReport": "fastsgd.analysis",
     "plot": "fastsgd.figures",
     "estimate": "fastsgd.analysis.estimate",
+    "plan_study": "fastsgd.planning",
     "FastsgdError": "fastsgd.errors",
     "InputError": "fastsgd.errors",
     "RunError": "fastsgd.errors",
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from fastsgd.engine import run
     from fastsgd.errors import FastsgdError, InputError, RunError, SpecError, StoppedEarly
     from fastsgd.figures import plot
+    from fastsgd.planning import plan_study
     from fastsgd.spec import Spec, load_spec
     from fastsgd.store import Run, open_run
 

@@ -44,7 +44,9 @@ ALLOWED = {
     },
     "analysis": {"errors", "spec", "problems", "designs", "schedules", "theory", "store"},
     "figures": {"errors", "analysis", "theory"},
-    "cli": {"errors", "spec", "engine", "store", "analysis", "figures"},
+    "costs": {"spec", "averages", "plan", "wave", "threads"},
+    "planning": {"spec", "analysis", "figures", "costs"},
+    "cli": {"errors", "spec", "planning", "engine", "store", "analysis", "figures"},
     "kernels": set(),
 }
 OUTSIDE = {"kernels": {"numpy", "numba", "llvmlite"}, "theory": {"numpy", "scipy"}}

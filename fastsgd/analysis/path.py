@@ -18,6 +18,7 @@ from fastsgd.theory.eigen import Eigenbasis, eigenbasis, symmetrise
 
 Array = NDArray[np.float64]
 
+ROUNDING = 1e-14
 LARGEST_WORK = 2e11  # operations, some ten seconds: beyond it state-dependent noise is left out
 
 
@@ -65,11 +66,10 @@ def exact(model: Model, sigma: Array, steps: NDArray[np.int64]) -> Path | None:
     means, seconds = least_squares_transient.moments(pool, model.etas, model.factor, steps, mean0, second0)
     with np.errstate(over="ignore", invalid="ignore"):
         covs = seconds - means[:, :, None] * means[:, None, :]
+        # What rounding of the second moment leaves where a direction has no variance yet.
+        size = np.sqrt(np.maximum(np.diagonal(seconds, axis1=1, axis2=2), 0.0))
+        covs[np.abs(covs) < ROUNDING * size[:, :, None] * size[:, None, :]] = 0.0
     covs[steps == 0] = cov0
-    # What rounding of the second moment leaves where a direction has no variance yet.
-    i = np.arange(means.shape[1])
-    with np.errstate(invalid="ignore"):
-        covs[:, i, i] = np.maximum(covs[:, i, i], 0.0)
     return Path(basis, hessian, metric, means, covs, True)
 
 

@@ -14,6 +14,7 @@ COMMANDS = {
     "show": "Say what a run is.",
     "plot": "Draw runs with their predictions.",
     "estimate": "Fit a model to data: geometry, step sizes, batch.",
+    "plan": "Plan a run, a budget or a study before simulating it.",
 }
 
 

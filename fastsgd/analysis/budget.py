@@ -1,0 +1,283 @@
+"""How to spend a budget of N = b T oracle calls: the risk at its end for every batch and step size. Sections 5, 7."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize
+
+from fastsgd import designs
+from fastsgd.analysis.model import Model, from_spec
+from fastsgd.analysis.path import LARGEST_WORK
+from fastsgd.errors import InputError
+from fastsgd.theory import complexity, least_squares_stationary, least_squares_transient, lyapunov, transient
+from fastsgd.theory.eigen import Eigenbasis, eigenbasis
+
+Array = NDArray[np.float64]
+
+KINDS = ("quadratic", "glm")
+CLOSE = 1.1  # what counts as nearly the best risk
+FEWEST_STEPS = 10  # of the largest batch that is tried unasked
+LONGEST_VARYING = 10**6  # steps of a decaying schedule, which has no closed form
+POINTS = 41
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The best step size of one batch.
+
+    Attributes:
+        batch, steps: b and T = N // b. size: step size (of a decaying schedule its numerator).
+        risk: E r at step T; plateau: stationary part of it, None for a decaying or unstable step.
+        low, high: sizes between which the risk is within 10 % of it (ends of the grid if it never leaves).
+        risk_exact: with state-dependent noise at this size (least squares on a pool), else None.
+        feasible: b satisfies Corollary 7.8; balanced: its step eta*, 0 where the start is the optimum.
+        risk_balanced: risk at eta*, None where that is unstable or 0.
+    """
+
+    batch: int
+    steps: int
+    size: float
+    risk: float
+    plateau: float | None
+    low: float
+    high: float
+    risk_exact: float | None
+    feasible: bool
+    balanced: float
+    risk_balanced: float | None
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The grid and what is best in it.
+
+    Attributes:
+        arm: the arm that is planned. calls: N.
+        batches: int64[B]; sizes: float64[E]; risk: float64[B, E], NaN where unstable or left out.
+        stable: largest stable step size of each batch, float64[B].
+        choices: best step size of each batch. best: index of the best batch.
+        close: batches whose best risk is within 10 % of the best.
+        smoothness: l, taken as lambda_max(H); gap0: L(theta_0) - L*, quadratic; largest_feasible: Corollary 7.8.
+        notes: what a reader must know.
+    """
+
+    arm: str
+    calls: int
+    schedule: str
+    exact: bool
+    batches: NDArray[np.int64]
+    sizes: Array
+    risk: Array
+    stable: Array
+    choices: tuple[Choice, ...]
+    best: int
+    close: tuple[int, ...]
+    smoothness: float
+    gap0: float
+    largest_feasible: float
+    notes: tuple[str, ...]
+
+
+class Surface:
+    """Risk at the budget as a function of batch and step size, in the eigenbasis of H."""
+
+    def __init__(self, model: Model, calls: int):
+        self.model, self.calls = model, calls
+        basis = eigenbasis(model.hessian)
+        self.hessian = Eigenbasis(basis.values, basis.correction)
+        self.metric, self.noise = basis.into(model.metric), basis.into(model.noise)
+        self.design = designs.get(model.spec.sampling.design)
+        self.stationary = model.spec.start.kind == "stationary" and model.pool_size is None
+        self.from_zero = model.spec.start.kind == "stationary" and not self.stationary
+        mean0, cov0 = np.zeros(model.dimension), None
+        if self.from_zero:
+            mean0 = -model.optimum
+        elif not self.stationary:
+            mean0, cov0 = model.start(model.noise)
+        self.mean0 = basis.into_vector(mean0)
+        self.cov0 = np.zeros_like(self.noise) if cov0 is None else basis.into(cov0)
+        self.edge = lyapunov.largest_stable_step(self.hessian)
+
+    def sigma(self, batch: int) -> Array:
+        """Gradient covariance of a batch, float64[d, d]."""
+        return self.design.factor(batch, self.model.pool_size) * self.noise
+
+    def steps(self, batch: int) -> int:
+        """T = N // b."""
+        return self.calls // batch
+
+    def risk(self, batch: int, size: float) -> float:
+        """E r at step T, frozen noise; NaN for an unstable step or one left out."""
+        schedule, sigma = replace(self.model.schedule, size=size), self.sigma(batch)
+        if size >= self.edge if schedule.constant else self.steps(batch) > LONGEST_VARYING:
+            return math.nan
+        start = lyapunov.discrete_stationary(self.hessian, sigma, size) if self.stationary else self.cov0
+        etas: Any = size if schedule.constant else schedule
+        at = [self.steps(batch)]
+        return float(transient.risks(self.metric, self.hessian, sigma, etas, at, self.mean0, start)[0])
+
+    def plateau(self, batch: int, size: float) -> float | None:
+        """Stationary risk; None for a decaying or unstable step."""
+        if not self.model.schedule.constant or size >= self.edge:
+            return None
+        return lyapunov.stationary_risk(self.metric, self.hessian, self.sigma(batch), size)
+
+    def limit(self, batch: int) -> float:
+        """Largest stable step size: in mean square where that is known."""
+        if self.model.least_squares is None or self.model.dimension > 36:
+            return self.edge
+        factor = self.design.factor(batch, self.model.pool_size)
+        return least_squares_stationary.largest_stable_step(self.model.least_squares, factor)
+
+    def exact(self, batch: int, size: float) -> float | None:
+        """E r with state-dependent noise, least squares on a pool; None otherwise or where it is too much work."""
+        pool, schedule = self.model.least_squares, replace(self.model.schedule, size=size)
+        etas: Any = size if schedule.constant else schedule
+        last = self.steps(batch)
+        if pool is None or self.stationary or least_squares_transient.work(pool, etas, last) > LARGEST_WORK:
+            return None
+        factor = self.design.factor(batch, self.model.pool_size)
+        second0 = self.cov0 + np.multiply.outer(self.mean0, self.mean0)
+        _, second = least_squares_transient.moments(pool, etas, factor, [last], self.mean0, second0)
+        return float(np.sum(self.metric * second[0]))
+
+    def gap(self) -> float:
+        """L(theta_0) - L* of the quadratic, 0 for a start at the optimum or in the stationary law."""
+        second = self.cov0 + np.multiply.outer(self.mean0, self.mean0)
+        return 0.5 * float(np.sum(np.diagonal(second) * self.hessian.values))
+
+
+def budget(spec: Any, calls: int, batches: Sequence[int] = (), sizes: Sequence[float] = ()) -> Budget:
+    """Plan a budget for the first arm of a checked spec; its own batch and step size do not enter.
+
+    Args:
+        calls: N, oracle calls of one replicate.
+        batches, sizes: the grid; by default powers of two that leave at least 10 steps, and 41 step sizes up to the
+            edge of stability.
+
+    Raises:
+        InputError: a budget below 1, a batch that is larger than the budget or the pool, no stable step size.
+    """
+    model = from_spec(spec)[0]
+    if spec.problem.kind not in KINDS:
+        raise InputError(f"plan --budget is for problems {' and '.join(KINDS)}, got {spec.problem.kind}")
+    if calls < 1:
+        raise InputError(f"the budget must be >= 1 oracle calls, got {calls}")
+    surface = Surface(model, calls)
+    tried = _batches(surface, batches)
+    grid = _sizes(surface, tried, sizes)
+    risk = np.array([[surface.risk(b, eta) for eta in grid] for b in tried])
+    limits = np.array([surface.limit(b) for b in tried])
+    if model.schedule.constant:
+        risk[grid[None, :] >= limits[:, None]] = np.nan
+    rows = [i for i in range(len(tried)) if np.isfinite(risk[i]).any()]
+    if not rows:
+        raise InputError(f"no step size of the grid is stable; give step sizes below {surface.edge:.6g}")
+    top, gap0 = float(np.max(surface.hessian.values)), surface.gap()
+    setting = complexity.setting(model.noise, top, gap0) if gap0 > 0 and np.any(model.noise) else None
+    choices = tuple(_choice(surface, tried[i], grid, risk[i], float(limits[i]), setting) for i in rows)
+    best = int(np.argmin([c.risk for c in choices]))
+    close = tuple(c.batch for c in choices if c.risk <= CLOSE * choices[best].risk)
+    largest = complexity.largest_feasible_batch(setting, calls) if setting is not None else math.inf
+    notes = _notes(surface, setting is None, len(rows) < len(tried) or bool(np.isnan(risk[rows]).all(axis=1).any()))
+    return Budget(
+        model.arm, calls, model.schedule.schedule, model.exact, np.array(tried), grid, risk, limits, choices, best,
+        close, top, gap0, largest, tuple(notes),
+    )  # fmt: skip
+
+
+def _batches(surface: Surface, wanted: Sequence[int]) -> list[int]:
+    calls, pool = surface.calls, surface.model.pool_size
+    most = min(calls, pool or calls)
+    for b in wanted:
+        if not 1 <= b <= most:
+            limit = "pool" if pool is not None and b > pool else "budget"
+            raise InputError(
+                f"a batch must be between 1 and the {limit} of {most if limit == 'budget' else pool}, got {b}"
+            )
+    if wanted:
+        return sorted(set(wanted))
+    top = max(1, min(calls // FEWEST_STEPS, pool or calls, 2**16))
+    return [2**k for k in range(top.bit_length())]
+
+
+def _sizes(surface: Surface, batches: Sequence[int], wanted: Sequence[float]) -> Array:
+    unit = replace(surface.model.schedule, size=1.0).largest()
+    edge = surface.edge / unit
+    if wanted:
+        if not all(0 < s < math.inf for s in wanted):
+            raise InputError(f"step sizes must be > 0, got {', '.join(f'{s:g}' for s in wanted)}")
+        return np.array(sorted(set(wanted)))
+    slow = float(np.min(surface.hessian.values)) * surface.steps(batches[0])
+    low = max(1e-7 * edge, min(1e-3 * edge, 0.3 / slow))
+    points = POINTS if surface.model.schedule.constant else 11
+    return np.geomspace(low, 0.98 * edge, points)
+
+
+def _choice(
+    surface: Surface, batch: int, grid: Array, risk: Array, limit: float, setting: complexity.Setting | None
+) -> Choice:
+    inside = np.flatnonzero(np.isfinite(risk))
+    at = int(inside[np.argmin(risk[inside])])
+    size, value = float(grid[at]), float(risk[at])
+    ends = grid[max(at - 1, inside[0])], grid[min(at + 1, inside[-1])]
+    if ends[1] > ends[0] and surface.model.schedule.constant:
+        found = optimize.minimize_scalar(
+            lambda x: surface.risk(batch, math.exp(x)), bounds=np.log(ends), method="bounded", options={"xatol": 1e-4}
+        )
+        if found.fun < value:
+            size, value = math.exp(float(found.x)), float(found.fun)
+    low, high = _range(surface, batch, grid[inside], risk[inside], size, CLOSE * value)
+    balanced, feasible, there = 0.0, True, None
+    if setting is not None:
+        balanced = complexity.balanced_step(setting, surface.calls, batch)
+        feasible = complexity.feasible(setting, surface.calls, batch)
+        if surface.model.schedule.constant and balanced < limit:
+            there = surface.risk(batch, balanced)
+    return Choice(
+        batch, surface.steps(batch), size, value, surface.plateau(batch, size), low, high, surface.exact(batch, size),
+        feasible, balanced, there,
+    )  # fmt: skip
+
+
+def _range(surface: Surface, batch: int, grid: Array, risk: Array, size: float, level: float) -> tuple[float, float]:
+    """Where the risk crosses `level` below and above `size`; the ends of the grid where it does not."""
+
+    def above(x: float) -> float:
+        return surface.risk(batch, math.exp(x)) - level
+
+    ends = []
+    for side in (np.flatnonzero(grid < size)[::-1], np.flatnonzero(grid > size)):
+        inner, end = math.log(size), size
+        for i in side:
+            outer = end = math.log(grid[i])
+            if risk[i] > level:
+                end = float(optimize.brentq(above, inner, outer, xtol=1e-4))
+                break
+            inner = outer
+        ends.append(math.exp(end) if len(side) else size)
+    return ends[0], ends[1]
+
+
+def _notes(surface: Surface, optimal_start: bool, left_out: bool) -> list[str]:
+    notes = []
+    if surface.from_zero:
+        notes.append("the spec starts in the stationary law; the plan starts at theta = 0, with everything to learn")
+    if not surface.model.exact:
+        notes.append(
+            "risks are frozen-noise; l is lambda_max(H) at the optimum and the gap that of the quadratic there"
+        )
+    if optimal_start:
+        notes.append(
+            "the start is the optimum or the stationary law: nothing has to be learnt, so the smallest step is best "
+            "and every batch feasible; plan a start away from it, for example with --set start.value=1.0"
+        )
+    if left_out:
+        notes.append(f"batches without a stable step, or with more than {LONGEST_VARYING} decaying steps, are left out")
+    return notes

@@ -1,0 +1,96 @@
+"""A plan for people."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from fastsgd.analysis import tables
+from fastsgd.analysis.budget import Budget
+from fastsgd.analysis.budget_errors import Expected
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit that suits them."""
+    for unit, size in (("years", 365.25 * 86400), ("days", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.3g} s"
+
+
+def size(count: float) -> str:
+    """Bytes in the unit that suits them."""
+    for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= factor:
+            return f"{count / factor:.3g} {unit}"
+    return f"{count:.0f} bytes"
+
+
+def budget_text(of: Budget) -> str:
+    """A line a batch, the best pair, how flat it is."""
+    number, best = tables.number, of.choices[of.best]
+    exact = any(c.risk_exact is not None for c in of.choices)
+    header = ["batch", "steps T", "best step size", "risk at N", *(["exact"] if exact else []), "of it plateau"]
+    header += ["within 10 % from", "to", "feasible", "eta*", "risk at eta*"]
+    rows = []
+    for c in of.choices:
+        share = f"{c.plateau / c.risk:.0%}" if c.plateau is not None and c.risk > 0 else "-"
+        row = [f"{c.batch}{' *' if c is best else ''}", str(c.steps), number(c.size, 3), number(c.risk, 4)]
+        row += [number(c.risk_exact, 4)] if exact else []
+        there = number(c.risk_balanced, 3) if c.risk_balanced is not None and math.isfinite(c.risk_balanced) else "-"
+        row += [share, number(c.low, 3), number(c.high, 3), "yes" if c.feasible else "no"]
+        rows.append([*row, number(c.balanced, 3) if c.balanced else "-", there])
+    word = "step size" if of.schedule == "constant" else "numerator of the step size"
+    reach = f"{best.low:.3g} to {best.high:.3g}"
+    close = f"{min(of.close)} to {max(of.close)}" if len(of.close) > 1 else "no other"
+    lines = [
+        f"budget N = {of.calls} oracle calls a replicate, arm {of.arm}: risk at its end, best step of each batch",
+        tables.aligned(header, rows),
+        "",
+        f"best: batch {best.batch}, {word} {best.size:.4g}, risk {best.risk:.5g}",
+        f"flat: within 10 % of it for step sizes {reach} at this batch, and for batches {close} with their own",
+    ]
+    if math.isfinite(of.largest_feasible):
+        lines.append(
+            f"Corollary 7.8: batches up to {of.largest_feasible:.4g} have eta* <= 1/l = {1 / of.smoothness:.4g}"
+        )
+    return "\n".join([*lines, *(f"note: {note}" for note in of.notes)])
+
+
+def cost_text(cost: dict[str, Any], rates: dict[str, Any], what: str) -> str:
+    """One run: time, memory, disk, and what was measured for it."""
+    speed = cost["replicate_steps"] / max(cost["seconds"], 1e-300)
+    return (
+        f"{what}: {cost['replicate_steps']:.3g} replicate-steps, {duration(cost['seconds'])} "
+        f"(+- {cost['spread']:.0%}, {speed:.3g}/s), {size(cost['memory'])} of memory, {size(cost['disk'])} of disk\n"
+        f"measured here just now in {rates['measured']:.2g} s: {rates['threads']} threads, {rates['replicates']} "
+        f"replicates, {rates['step'] * 1e9:.3g} ns a step, {rates['record'] * 1e9:.3g} ns a recorded step, "
+        f"loading {rates['start']:.2g} s"
+    )
+
+
+def study_text(study: dict[str, Any]) -> str:
+    """A study on several machines."""
+    lines = [
+        f"{study['cells']} cells of {study['replicates']} replicates on {study['machines']} machines like this one: "
+        f"{study['replicate_steps']:.3g} replicate-steps, {duration(study['seconds'])} (+- {study['spread']:.0%}), "
+        f"{study['core_hours']:.3g} core hours, {size(study['memory'])} of memory each, {size(study['disk'])} of disk"
+        + (f" and {size(study['disk_shards'])} for shards" if study["disk_shards"] else "")
+    ]
+    return "\n".join([*lines, *(f"note: {note}" for note in study["notes"])])
+
+
+def errors_text(rows: Sequence[Expected], replicates: int, full: bool = False) -> str:
+    """Standard errors of the ratios that the replicates will give."""
+    number = tables.number
+    shown = [r for r in rows if full or r.quantity.startswith("risk")]
+    header = ("arm", "quantity", "step", "predicted", "s.e. of ratio", "detects", "replicates for 1 %")
+    body = (
+        (
+            r.arm, r.quantity, "all" if r.step is None else str(r.step), number(r.predicted),
+            number(r.standard_error, 3), f"{r.detectable:.1%}", str(r.for_one_percent),
+        )
+        for r in shown
+    )  # fmt: skip
+    return f"standard errors with {replicates} replicates\n{tables.aligned(header, body, left=2)}"

@@ -1,0 +1,116 @@
+"""A short measurement of the kernels of one run on this machine; nothing is cached, what was measured is returned."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from fastsgd.plan import Plan, make_plan
+from fastsgd.threads import kernel_lock, use_threads
+from fastsgd.wave import Wave, warm
+
+SECONDS = 0.6  # for one measurement, repeats together
+REPEATS = 5
+DISK_BYTES = 8 * 2**20
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Seconds that the parts of a run take on this machine.
+
+    Attributes:
+        threads: kernel threads. replicates: of the wave that was measured.
+        start: loading (or compiling) the kernels and resolving the problem.
+        step: one step of one replicate in all arms; record: one recorded step of one replicate in all arms.
+        spread: relative standard deviation of `step` between repeats.
+        disk: writing and syncing one byte.
+        resident: bytes of this process with the problem and the kernels loaded.
+        measured: seconds that the measurement took, `start` excluded.
+    """
+
+    threads: int
+    replicates: int
+    start: float
+    step: float
+    record: float
+    spread: float
+    disk: float
+    resident: int
+    measured: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """The attributes by name."""
+        return asdict(self)
+
+
+def measure(spec: Any, threads: int | None = None, seconds: float = SECONDS) -> Rates:
+    """Time the kernels of a checked spec on a wave of its own size; about `seconds`, and compilation if need be.
+
+    The numbers that are simulated are those of the run, in memory, and are thrown away.
+    """
+    with kernel_lock:
+        begun = time.perf_counter()
+        used = use_threads(threads)
+        plan = make_plan(spec if spec.seed is not None else spec.with_seed(0))
+        warm(plan)
+        loaded = time.perf_counter()
+        count = min(plan.wave, plan.rows)
+        step, spread = _step(plan, count, seconds)
+        record = _record(plan, count, step)
+        disk = _disk()
+        return Rates(used, count, loaded - begun, step, record, spread, disk, _resident(), time.perf_counter() - loaded)
+
+
+def _step(plan: Plan, count: int, seconds: float) -> tuple[float, float]:
+    """Seconds of a step of a replicate, and the relative standard deviation between repeats."""
+    wave = Wave(replace(plan, steps=np.array([2**40]), samples=None), plan.first, count, 0)
+    steps, share = 1, seconds / REPEATS
+    while True:  # as many steps as fill a repeat, as the engine does with its segments
+        begun = time.perf_counter()
+        wave.advance(steps)
+        taken = time.perf_counter() - begun
+        if taken > 0.5 * share or steps > 2**30:
+            break
+        steps = max(steps + 1, int(steps * min(8.0, 0.8 * share / max(taken, 1e-6))))
+    found = []
+    for _ in range(REPEATS):
+        begun = time.perf_counter()
+        wave.advance(steps)
+        found.append((time.perf_counter() - begun) / (steps * count))
+    return float(np.median(found)), float(np.std(found, ddof=1) / np.mean(found))
+
+
+def _record(plan: Plan, count: int, step: float) -> float:
+    """Seconds of recording one step of a replicate."""
+    few = min(REPEATS, 2**22 // max(plan.dimension**2, 1) + 1)
+    wave = Wave(replace(plan, steps=np.arange(1, few + 1), samples=None), plan.first, count, 0)
+    found = []
+    for _ in range(few):
+        begun = time.perf_counter()
+        wave.advance(1)
+        found.append((time.perf_counter() - begun) / count - step)
+    return max(float(np.median(found)), 0.0)
+
+
+def _disk() -> float:
+    """Seconds to write and sync one byte to the folder of temporary files."""
+    with tempfile.TemporaryFile() as file:
+        block = os.urandom(DISK_BYTES)
+        begun = time.perf_counter()
+        file.write(block)
+        file.flush()
+        os.fsync(file.fileno())
+        return (time.perf_counter() - begun) / DISK_BYTES
+
+
+def _resident() -> int:
+    """Largest resident size of this process so far, bytes."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * unit

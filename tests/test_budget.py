@@ -1,0 +1,192 @@
+"""Plans of a budget: the grid against `predict`, the best pair against a simulation, Corollary 7.8, flatness."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+import fastsgd
+from fastsgd.analysis.budget import Surface, budget
+from fastsgd.analysis.budget_errors import expected_errors
+from fastsgd.analysis.model import from_spec
+from fastsgd.cli.entry import exit_code
+from fastsgd.errors import InputError
+from fastsgd.theory import complexity
+
+SPEC = {
+    "name": "small",
+    "seed": 3,
+    "replicates": 2000,
+    "problem": {
+        "kind": "quadratic",
+        "dimension": 4,
+        "hessian": {"spectrum": "logspace", "low": 0.5, "high": 4.0, "basis": "random", "seed": 1},
+        "noise": {"spectrum": "loguniform", "low": 0.2, "high": 5.0, "basis": "random", "seed": 7},
+    },
+    "sampling": {"batch": 3},
+    "step": {"size": 0.1},
+    "start": {"kind": "point", "value": [1.0, -2.0, 0.5, 0.0]},
+    "record": {"steps": [10, 100]},
+}
+LINEAR = {
+    "name": "linear",
+    "seed": 12,
+    "replicates": 2000,
+    "problem": {
+        "kind": "glm",
+        "family": "linear",
+        "ridge": 0.05,
+        "data": {"generate": {"samples": 60, "dimension": 3, "seed": 4, "correlation": 0.5}},
+    },
+    "sampling": {"batch": 4},
+    "step": {"size": 0.1},
+    "start": {"kind": "point", "value": [1.0, -1.0, 0.5, 0.0]},
+    "record": {"steps": [10, 60]},
+}
+POWER = {"schedule": "power", "size": 1.0, "offset": 5.0, "exponent": 0.75}
+
+
+def spec_of(tables, **changes):
+    return fastsgd.load_spec(tables | changes)
+
+
+def predicted(spec, batch, size, calls):
+    changes = [f"sampling.batch={batch}", f"step.size={size!r}", f"record.steps=[{calls // batch}]"]
+    return fastsgd.predict(spec, changes)["risk"][0]
+
+
+@pytest.mark.parametrize(
+    "tables", [SPEC, LINEAR, SPEC | {"step": POWER}, SPEC | {"start": {"kind": "gaussian", "scale": 2.0}}]
+)
+def test_the_grid_is_what_predict_says_of_each_cell(tables):
+    spec = spec_of(tables)
+    found = budget(spec, 240, batches=[1, 6, 60], sizes=[0.02, 0.2, 5.0])
+    for i, b in enumerate(found.batches):
+        for j, eta in enumerate(found.sizes):
+            risk = found.risk[i, j]
+            at = predicted(spec, int(b), float(eta), 240)
+            if math.isnan(risk):
+                assert eta == 5.0
+            else:
+                assert risk == pytest.approx(at.get("frozen_noise", at["value"]), rel=1e-9)
+    assert np.isnan(found.risk[:, 2]).all() == (tables.get("step") != POWER)
+
+
+def test_the_best_step_is_a_minimum_and_its_range_within_ten_percent():
+    spec = spec_of(SPEC)
+    surface = Surface(from_spec(spec)[0], 20_000)
+    found = budget(spec, 20_000)
+    assert found.choices[found.best].risk == min(c.risk for c in found.choices)
+    inner = [c for c in found.choices if c.high < 0.97 * found.sizes[-1] and c.low > found.sizes[0]]
+    assert len(inner) > 5
+    for c in inner:
+        assert c.steps == 20_000 // c.batch
+        assert c.low < c.size < c.high
+        assert surface.risk(c.batch, c.size) == c.risk
+        assert all(surface.risk(c.batch, factor * c.size) > c.risk for factor in (0.97, 1.03))
+        assert surface.risk(c.batch, c.low) == pytest.approx(1.1 * c.risk, rel=1e-3)
+        assert surface.risk(c.batch, c.high) == pytest.approx(1.1 * c.risk, rel=1e-3)
+        assert 0 < c.plateau < c.risk
+    best = found.choices[found.best].risk
+    assert set(found.close) == {c.batch for c in found.choices if c.risk <= 1.1 * best}
+
+
+def test_corollary_7_8():
+    spec = spec_of(SPEC)
+    model = from_spec(spec)[0]
+    start = np.array(SPEC["start"]["value"])
+    found = budget(spec, 5000)
+    setting = complexity.setting(
+        model.noise, np.linalg.eigvalsh(model.hessian)[-1], 0.5 * start @ model.hessian @ start
+    )
+    assert found.largest_feasible == pytest.approx(complexity.largest_feasible_batch(setting, 5000), rel=1e-9)
+    for c in found.choices:
+        assert c.balanced == pytest.approx(complexity.balanced_step(setting, 5000, c.batch), rel=1e-9)
+        assert c.feasible == (c.batch <= found.largest_feasible) == (c.balanced <= 1 / found.smoothness)
+
+
+def test_the_plan_is_what_the_simulation_gives(tmp_path):
+    """Best pair, and a pair the plan says is far worse: R = 2000, |z| < 4.5; the wrong pair's risk is rejected."""
+    spec = spec_of(SPEC)
+    found = budget(spec, 2000, batches=[2, 16])
+    best = found.choices[found.best]
+    changes = [f"sampling.batch={best.batch}", f"step.size={best.size!r}", f"record.steps=[{best.steps}]"]
+    run = fastsgd.run(SPEC, tmp_path / "best.h5", overrides=changes)
+    risk = run.risk("main")[:, 0]
+    error = risk.std() / math.sqrt(len(risk))
+    assert abs(risk.mean() - best.risk) < 4.5 * error
+    worse = predicted(spec, best.batch, 1.5 * best.size, 2000)["value"]
+    assert worse > best.risk + 4.5 * error
+
+
+def test_least_squares_has_the_state_dependent_risk_beside(tmp_path):
+    spec = spec_of(LINEAR)
+    found = budget(spec, 400, batches=[1, 4])
+    for c in found.choices:
+        at = predicted(spec, c.batch, c.size, 400)
+        assert c.risk_exact == pytest.approx(at["value"], rel=1e-8)
+        assert c.risk_exact > c.risk
+    assert found.stable[0] < found.stable[1] < Surface(from_spec(spec)[0], 400).edge
+    assert any("frozen-noise" in note for note in found.notes)
+
+
+def test_starts_without_anything_to_learn_are_told():
+    found = budget(spec_of(SPEC, start={"kind": "point", "value": 0.0}), 1000)
+    assert any("nothing has to be learnt" in note for note in found.notes)
+    assert all(c.feasible and c.balanced == 0 for c in found.choices)
+    found = budget(spec_of(LINEAR, start={"kind": "stationary"}), 1000)
+    assert any("starts at theta = 0" in note for note in found.notes)
+    assert found.gap0 > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"batches": [0]}, "between 1 and the budget of 100"),
+        ({"batches": [101]}, "between 1 and the budget of 100"),
+        ({"sizes": [-1.0]}, "step sizes must be > 0"),
+        ({"sizes": [7.0]}, "no step size of the grid is stable"),
+    ],
+)
+def test_impossible_grids(arguments, said):
+    with pytest.raises(InputError, match=said):
+        budget(spec_of(SPEC), 100, **arguments)
+    with pytest.raises(InputError, match="the pool of 60"):
+        budget(spec_of(LINEAR), 100, batches=[61])
+
+
+@pytest.mark.parametrize("tables", [SPEC, SPEC | {"arms": {"a": {}, "b": {"step.size": 0.05}}}])
+def test_expected_errors_are_those_of_the_run(tmp_path, tables):
+    spec = spec_of(tables)
+    rows = expected_errors(spec)
+    report = fastsgd.ratio(fastsgd.run(spec, tmp_path / "run.h5"))
+    assert len([r for r in rows if r.quantity in ("risk", "covariance")]) == 4 * len(spec.arms or [0])
+    for row in rows:
+        same = [r for r in report.rows if (r.arm, r.step) == (row.arm, row.step) and r.quantity == row.quantity]
+        if row.quantity.startswith("risk ratio"):
+            (same,) = [r for r in report.rows if (r.arm, r.step) == (row.arm, row.step)]
+            assert same.standard_error / same.predicted < row.standard_error
+            continue
+        (same,) = same
+        slack = 0 if row.quantity.startswith("risk") else 1e-3  # R - 1 against R
+        assert same.standard_error / same.predicted == pytest.approx(row.standard_error, rel=1e-9 + slack)
+        assert row.for_one_percent == math.ceil((row.standard_error * math.sqrt(2000) / 0.01) ** 2)
+
+
+def test_the_command_line(tmp_path, capsys):
+    path = tmp_path / "small.toml"
+    path.write_text(fastsgd.load_spec(SPEC).to_toml())
+    arguments = ["plan", str(path), "--budget", "1e3", "--batches", "1,4", "--steps", "0.01,0.1", "--no-measure"]
+    assert exit_code([*arguments, "--json", "-o", str(tmp_path / "plan")]) == 0
+    out, err = capsys.readouterr()
+    found = json.loads(out)
+    assert found["budget"]["batches"] == [1, 4] and found["budget"]["step_sizes"] == [0.01, 0.1]
+    assert found["cost"] is None
+    assert err.split() == [str(tmp_path / "plan.png"), str(tmp_path / "plan.pdf")]
+    assert (tmp_path / "plan.png").read_bytes().startswith(b"\x89PNG")
+    assert exit_code([*arguments, "--full"]) == 0
+    assert "best: batch" in capsys.readouterr().out
+    for wrong in (["--budget", "x"], ["--batches", "1,x"], ["--budget", "0.5"], ["-o", "x.png"]):
+        assert exit_code(["plan", str(path), "--no-measure", *wrong]) == 2
+    capsys.readouterr()

@@ -44,7 +44,7 @@ ALLOWED = {
     },
     "analysis": {"errors", "spec", "problems", "designs", "schedules", "theory", "store"},
     "figures": {"errors", "analysis", "theory"},
-    "costs": {"spec", "averages", "plan", "wave", "threads"},
+    "costs": {"spec", "averages", "engine", "plan", "wave", "threads"},
     "planning": {"spec", "analysis", "figures", "costs"},
     "cli": {"errors", "spec", "planning", "engine", "store", "analysis", "figures"},
     "kernels": set(),

@@ -14,7 +14,7 @@ from fastsgd.cli.entry import exit_code
 from fastsgd.costs import Rates, cost_of_run, measure, study
 from fastsgd.costs.model import cells_of
 
-RATES = Rates(2, 512, 1.0, 1e-6, 1e-5, 0.05, 1e-9, 10**8, 0.5)
+RATES = Rates(2, 512, 1.0, 0.02, 1e-6, 1e-5, 0.05, 1e-9, 10**8, 0.5)
 LOGISTIC = {
     "kind": "glm",
     "family": "logistic",
@@ -43,10 +43,10 @@ def test_time_is_linear_in_replicates_and_steps():
     base = fastsgd.load_spec(tables(record={"steps": [1000]}))
     still = replace(RATES, disk=0.0)
     one = cost_of_run(base, still)
-    assert one.seconds == pytest.approx(150 * (1000 * 1e-6 + 1e-5))
+    assert one.seconds == pytest.approx(0.02 + 150 * (1000 * 1e-6 + 1e-5))
     assert one.replicate_steps == 150_000
     more = cost_of_run(base.with_overrides(["replicates=1500000", "record.steps=[10000000]"]), still)
-    assert more.seconds == pytest.approx(1_500_000 * (1e7 * 1e-6 + 1e-5))
+    assert more.seconds == pytest.approx(0.02 + 1_500_000 * (1e7 * 1e-6 + 1e-5))
     assert one.memory < more.memory < 2**30
 
 
@@ -66,8 +66,8 @@ def test_cells_that_cost_the_same_are_measured_once():
     assert asked == [1, 2]
     assert found.cells == 12 and found.blocks == 36
     work = 12 * cost_of_run(spec, RATES).seconds
-    assert found.seconds == pytest.approx(work / 4 + 3 * RATES.start)
-    assert study(spec, 1, measured=measured).seconds == pytest.approx(work + 12 * RATES.start)
+    assert found.seconds == pytest.approx(work / 4 + RATES.start)
+    assert study(spec, 1, measured=measured).seconds == pytest.approx(work + RATES.start)
 
 
 def test_a_study_of_the_largest_size():
@@ -99,11 +99,11 @@ def test_a_measurement_is_short_and_told(tmp_path, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "largest"), [("quadratic", 40_000_000), ("logistic", 4_000_000)])
+@pytest.mark.parametrize(("kind", "largest"), [("quadratic", 2 * 10**9), ("logistic", 10**8)])
 def test_the_time_model_over_three_orders_of_magnitude(tmp_path, kind, largest):
     """Work of 1, 10, 100, 1000 units. The kernels are measured before and after each run, on a machine that others use
     too: the prediction is their geometric mean, and its error is judged against what they and their repeats differ by
-    (five standard deviations, at least 15 %), with 0.1 s for opening, checking and closing a file.
+    (three standard deviations, at least 15 %), and 30 ms of a single syncing of the file.
     """
     changes = {"problem": LOGISTIC, "sampling": {"batch": 8}} if kind == "logistic" else {}
     for share in (1000, 100, 10, 1):
@@ -117,9 +117,8 @@ def test_the_time_model_over_three_orders_of_magnitude(tmp_path, kind, largest):
         pair = [cost_of_run(spec, rates).seconds for rates in (before, after)]
         predicted = math.sqrt(pair[0] * pair[1])
         spread = np.hypot(np.hypot(before.spread, after.spread) / 2, abs(math.log(pair[0] / pair[1])) / 2)
-        allowed = max(5 * spread, 0.15)
+        allowed = max(3 * spread, 0.15)
         print(
             f"{kind} {steps * 1024:.3g} replicate-steps: {seconds:.3g} s, predicted {predicted:.3g} s, +- {allowed:.0%}"
         )
-        loading = before.start + after.start
-        assert predicted * math.exp(-allowed) < seconds < predicted * math.exp(allowed) + 0.1 + loading
+        assert predicted * math.exp(-allowed) - 0.03 < seconds < predicted * math.exp(allowed) + 0.03

@@ -8,11 +8,14 @@ import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from fastsgd import engine
 from fastsgd.plan import Plan, make_plan
+from fastsgd.spec.sections import Record
 from fastsgd.threads import kernel_lock, use_threads
 from fastsgd.wave import Wave, warm
 
@@ -27,7 +30,8 @@ class Rates:
 
     Attributes:
         threads: kernel threads. replicates: of the wave that was measured.
-        start: loading (or compiling) the kernels and resolving the problem.
+        start: loading (or compiling) the kernels and resolving the problem, the first time in a process.
+        run: a run of 64 replicates and one step with everything loaded: making, syncing and closing its file.
         step: one step of one replicate in all arms; record: one recorded step of one replicate in all arms.
         spread: relative standard deviation of `step` between repeats.
         disk: writing and syncing one byte.
@@ -38,6 +42,7 @@ class Rates:
     threads: int
     replicates: int
     start: float
+    run: float
     step: float
     record: float
     spread: float
@@ -55,17 +60,20 @@ def measure(spec: Any, threads: int | None = None, seconds: float = SECONDS) -> 
 
     The numbers that are simulated are those of the run, in memory, and are thrown away.
     """
+    seeded = spec if spec.seed is not None else spec.with_seed(0)
     with kernel_lock:
         begun = time.perf_counter()
         used = use_threads(threads)
-        plan = make_plan(spec if spec.seed is not None else spec.with_seed(0))
+        plan = make_plan(seeded)
         warm(plan)
         loaded = time.perf_counter()
         count = min(plan.wave, plan.rows)
         step, spread = _step(plan, count, seconds)
         record = _record(plan, count, step)
         disk = _disk()
-        return Rates(used, count, loaded - begun, step, record, spread, disk, _resident(), time.perf_counter() - loaded)
+    run = _run(seeded)
+    taken = time.perf_counter() - loaded
+    return Rates(used, count, loaded - begun, run, step, record, spread, disk, _resident(), taken)
 
 
 def _step(plan: Plan, count: int, seconds: float) -> tuple[float, float]:
@@ -97,6 +105,15 @@ def _record(plan: Plan, count: int, step: float) -> float:
         wave.advance(1)
         found.append((time.perf_counter() - begun) / count - step)
     return max(float(np.median(found)), 0.0)
+
+
+def _run(spec: Any) -> float:
+    """Seconds of the smallest run of this kind, in the folder of temporary files."""
+    small = spec.model_copy(update={"replicates": 64, "record": Record(steps=(1,))})
+    with tempfile.TemporaryDirectory() as folder:
+        begun = time.perf_counter()
+        engine.run(small, Path(folder) / "run.h5", threads=1, allow_unstable=True)
+        return time.perf_counter() - begun
 
 
 def _disk() -> float:

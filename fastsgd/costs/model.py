@@ -74,8 +74,8 @@ class Study:
 def cost_of_run(spec: Any, rates: Rates, plan: Plan | None = None) -> Cost:
     """Cost of running a checked spec at measured rates.
 
-    Time is linear in replicates x steps and in replicates x recorded steps, plus writing the file; every wave but the
-    last has the size that was measured, and a smaller one takes its share.
+    Time is that of the smallest run, plus what is linear in replicates x steps and in replicates x recorded steps, plus
+    writing the file; every wave but the last has the size that was measured, and a smaller one takes its share.
     """
     at = plan or make_plan(spec if spec.seed is not None else spec.with_seed(0))
     rows, arms = at.rows, len(at.arms)
@@ -84,7 +84,7 @@ def cost_of_run(spec: Any, rates: Rates, plan: Plan | None = None) -> Cost:
     # The structure is made once with all its space, every byte of results is written once, state every few seconds.
     written = disk * 2 * rates.disk
     memory = rates.resident + wave_bytes(at)
-    return Cost(float(rows) * at.horizon * arms, simulated + written, rates.spread, memory, disk)
+    return Cost(float(rows) * at.horizon * arms, rates.run + simulated + written, rates.spread, memory, disk)
 
 
 def wave_bytes(plan: Plan) -> float:
@@ -188,7 +188,7 @@ def study(
     if used < machines:
         notes.append(f"only {blocks} blocks of 64 replicates: no more than as many machines have work")
     whole = work / used * (math.ceil(blocks / used) * used / blocks)
-    seconds_all = whole + last.start * math.ceil(total / used)
+    seconds_all = whole + last.start  # cells of one machine go through one process
     if spec.record.average is not None:
         notes.append("time averages are taken in the file size and memory, not in the time")
     shards = disk if total % used and total < used * 10 else 0.0

@@ -141,7 +141,7 @@ def plan_study(
         best = _with_best(alone, made)
         best_cost = cost_of_run(best, rates if best.sampling.batch == alone.sampling.batch else measure(best))
     whole = None
-    if machines is not None or cells is not None:
+    if machines is not None or cells is not None or loaded.sweep:
         whole = study(loaded, machines or 1, cells)
     return StudyPlan(loaded, rates, cost, best_cost, errors, made, whole)
 

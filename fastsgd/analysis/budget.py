@@ -15,7 +15,7 @@ from fastsgd import designs
 from fastsgd.analysis.model import Model, from_spec
 from fastsgd.analysis.path import LARGEST_WORK
 from fastsgd.errors import InputError
-from fastsgd.theory import complexity, least_squares_stationary, least_squares_transient, lyapunov, transient
+from fastsgd.theory import complexity, geometry, least_squares_stationary, least_squares_transient, lyapunov, transient
 from fastsgd.theory.eigen import Eigenbasis, eigenbasis
 
 Array = NDArray[np.float64]
@@ -272,6 +272,12 @@ def _notes(surface: Surface, optimal_start: bool, left_out: bool) -> list[str]:
     if not surface.model.exact:
         notes.append(
             "risks are frozen-noise; l is lambda_max(H) at the optimum and the gap that of the quadratic there"
+        )
+    if surface.model.pool_size is not None and np.any(surface.model.noise):
+        covariance = geometry.sandwich(surface.model.hessian, surface.model.noise) / surface.model.pool_size
+        own = float(np.sum(surface.model.metric * covariance))
+        notes.append(
+            f"risks are from the optimum of the pool, whose own sampling error has risk {own:.4g}: less buys nothing"
         )
     if optimal_start:
         notes.append(

@@ -43,13 +43,15 @@ def budget_text(of: Budget) -> str:
         rows.append([*row, number(c.balanced, 3) if c.balanced else "-", there])
     word = "step size" if of.schedule == "constant" else "numerator of the step size"
     reach = f"{best.low:.3g} to {best.high:.3g}"
-    close = f"{min(of.close)} to {max(of.close)}" if len(of.close) > 1 else "no other"
+    others = (
+        f"for batches {min(of.close)} to {max(of.close)} with their own" if len(of.close) > 1 else "for no other batch"
+    )
     lines = [
         f"budget N = {of.calls} oracle calls a replicate, arm {of.arm}: risk at its end, best step of each batch",
         tables.aligned(header, rows),
         "",
         f"best: batch {best.batch}, {word} {best.size:.4g}, risk {best.risk:.5g}",
-        f"flat: within 10 % of it for step sizes {reach} at this batch, and for batches {close} with their own",
+        f"flat: within 10 % of it for step sizes {reach} at this batch, and {others}",
     ]
     if math.isfinite(of.largest_feasible):
         lines.append(
@@ -72,13 +74,15 @@ def cost_text(cost: dict[str, Any], rates: dict[str, Any], what: str) -> str:
 
 def study_text(study: dict[str, Any]) -> str:
     """A study on several machines."""
-    lines = [
-        f"{study['cells']} cells of {study['replicates']} replicates on {study['machines']} machines like this one: "
+    machines = f"{study['machines']} machine{'s' if study['machines'] > 1 else ''} like this one"
+    shards = f" and {size(study['disk_shards'])} for shards" if study["disk_shards"] else ""
+    line = (
+        f"{study['cells']} cells of {study['replicates']} replicates on {machines}: "
         f"{study['replicate_steps']:.3g} replicate-steps, {duration(study['seconds'])} (+- {study['spread']:.0%}), "
-        f"{study['core_hours']:.3g} core hours, {size(study['memory'])} of memory each, {size(study['disk'])} of disk"
-        + (f" and {size(study['disk_shards'])} for shards" if study["disk_shards"] else "")
-    ]
-    return "\n".join([*lines, *(f"note: {note}" for note in study["notes"])])
+        f"{study['core_hours']:.3g} core hours, {size(study['memory'])} of memory each, "
+        f"{size(study['disk'])} of disk{shards}"
+    )
+    return "\n".join([line, *(f"note: {note}" for note in study["notes"])])
 
 
 def errors_text(rows: Sequence[Expected], replicates: int, full: bool = False) -> str:

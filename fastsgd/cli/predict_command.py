@@ -16,8 +16,9 @@ from fastsgd.cli.output import note, result, result_json
 def command(source: Path, overrides: tuple[str, ...], assume: tuple[str, ...], as_json: bool) -> None:
     """Predict from a spec or a run: theory only.
 
-    Nothing is simulated. The risk at each recorded step is exact for a quadratic problem (transient, step size and
-    sampling design included) and frozen-noise, the leading order in the step size, for a nonlinear one.
+    Nothing is simulated. The risk at each recorded step is exact for a quadratic problem and for least squares on a
+    pool, whose noise depends on the state (transient, step size and sampling design included), and frozen-noise, the
+    leading order in the step size, for a nonlinear one.
 
     \b
     Examples:

@@ -172,7 +172,8 @@ def study(
         kinds = {name: (s, share + (i < rest)) for i, (name, (s, _)) in enumerate(kinds.items())}
         total = cells
     chosen = list(kinds)[:: max(1, -(-len(kinds) // MOST_MEASURED))]
-    time_it = measured or (lambda one: measure(one, seconds=seconds))
+    share_of_time = max(0.15, min(seconds, 2.0 / len(chosen)))
+    time_it = measured or (lambda one: measure(one, seconds=share_of_time))
     rates = {name: time_it(kinds[name][0]) for name in chosen}
     if len(chosen) < len(kinds):
         notes.append(f"{len(chosen)} of {len(kinds)} kinds of cells were measured, the others are taken as the nearest")

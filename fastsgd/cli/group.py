@@ -13,7 +13,7 @@ COMMANDS = {
     "ratio": "Compare a run with its predictions.",
     "show": "Say what a run is.",
     "plot": "Draw runs with their predictions.",
-    "estimate": "Fit a model to data: geometry, step sizes, batch.",
+    "estimate": "Fit a model to data and say which step sizes and batch suit it.",
     "plan": "Plan a run, a budget or a study before simulating it.",
 }
 

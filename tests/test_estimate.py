@@ -59,6 +59,22 @@ def test_estimates_and_robust_errors_are_those_of_statsmodels(data, family):
     assert not np.allclose(errors, np.sqrt(np.diagonal(np.linalg.inv(found.fit.hessian)) / N), rtol=0.005)
 
 
+@pytest.mark.parametrize(("name", "family"), [("longley", "linear"), ("spector", "probit"), ("randhie", "poisson")])
+def test_data_sets_of_statsmodels(tmp_path, name, family):
+    data = getattr(sm.datasets, name).load_pandas()
+    y, X = np.asarray(data.endog, dtype=float), np.asarray(data.exog, dtype=float)
+    X = X[:, X.std(axis=0) > 0]
+    np.savez(tmp_path / "set.npz", X=X, y=y)
+    fitted = MODELS[family](y, sm.add_constant(X))
+    referee = fitted.fit(cov_type="HC0") if family == "linear" else fitted.fit(cov_type="HC0", disp=0, tol=1e-12)
+    values, errors = estimate(tmp_path / "set.npz", family, bootstrap=0).fit.in_columns()
+    assert values == pytest.approx(referee.params, rel=1e-6)
+    assert errors == pytest.approx(referee.bse, rel=1e-6)
+    if name == "longley":
+        with pytest.raises(InputError, match="standardise them"):
+            estimate(tmp_path / "set.npz", family, bootstrap=0, standardize=False)
+
+
 @pytest.mark.parametrize("family", MODELS)
 @pytest.mark.parametrize("intercept", [True, False])
 def test_matrices_are_those_of_the_problem_of_a_run(data, family, intercept):

@@ -15,6 +15,7 @@ from fastsgd import designs
 from fastsgd.analysis.model import Model, from_spec
 from fastsgd.analysis.path import LARGEST_WORK
 from fastsgd.errors import InputError
+from fastsgd.schedules import Schedule
 from fastsgd.theory import complexity, geometry, least_squares_stationary, least_squares_transient, lyapunov, transient
 from fastsgd.theory.eigen import Eigenbasis, eigenbasis
 
@@ -23,6 +24,7 @@ Array = NDArray[np.float64]
 KINDS = ("quadratic", "glm")
 CLOSE = 1.1  # what counts as nearly the best risk
 FEWEST_STEPS = 10  # of the largest batch that is tried unasked
+REFINED_VARYING = 20_000  # of them up to which the best step size is refined between points of the grid
 LONGEST_VARYING = 10**6  # steps of a decaying schedule, which has no closed form
 POINTS = 41
 
@@ -214,10 +216,22 @@ def _sizes(surface: Surface, batches: Sequence[int], wanted: Sequence[float]) ->
         if not all(0 < s < math.inf for s in wanted):
             raise InputError(f"step sizes must be > 0, got {', '.join(f'{s:g}' for s in wanted)}")
         return np.array(sorted(set(wanted)))
-    slow = float(np.min(surface.hessian.values)) * surface.steps(batches[0])
-    low = max(1e-7 * edge, min(1e-3 * edge, 0.3 / slow))
-    points = POINTS if surface.model.schedule.constant else 11
+    constant = surface.model.schedule.constant
+    # Below it the slowest direction has hardly moved after all steps of the smallest batch.
+    slow = float(np.min(surface.hessian.values)) * _total(surface.model.schedule, surface.steps(batches[0]))
+    low = max(1e-7 * edge, min((1e-3 if constant else 0.1) * edge, 0.3 / slow))
+    points = POINTS if constant else 17
     return np.geomspace(low, 0.98 * edge, points)
+
+
+def _total(schedule: Schedule, steps: int) -> float:
+    """Sum of so many steps of size 1/(k + offset)^exponent, by the integral; their number when constant."""
+    if schedule.constant:
+        return float(steps)
+    a, first = schedule.exponent, schedule.offset
+    if a == 1.0:
+        return math.log1p(steps / first)
+    return ((steps + first) ** (1.0 - a) - first ** (1.0 - a)) / (1.0 - a)
 
 
 def _choice(
@@ -227,7 +241,8 @@ def _choice(
     at = int(inside[np.argmin(risk[inside])])
     size, value = float(grid[at]), float(risk[at])
     ends = grid[max(at - 1, inside[0])], grid[min(at + 1, inside[-1])]
-    if ends[1] > ends[0] and surface.model.schedule.constant:
+    quick = surface.model.schedule.constant or surface.steps(batch) <= REFINED_VARYING
+    if ends[1] > ends[0] and quick:
         found = optimize.minimize_scalar(
             lambda x: surface.risk(batch, math.exp(x)), bounds=np.log(ends), method="bounded", options={"xatol": 1e-4}
         )
@@ -278,6 +293,11 @@ def _notes(surface: Surface, optimal_start: bool, left_out: bool) -> list[str]:
         own = float(np.sum(surface.model.metric * covariance))
         notes.append(
             f"risks are from the optimum of the pool, whose own sampling error has risk {own:.4g}: less buys nothing"
+        )
+    if not surface.model.schedule.constant:
+        notes.append(
+            "of a decaying schedule the numerator is planned, up to the edge of stability at step 0; with more than "
+            f"{REFINED_VARYING} steps its best value is a point of the grid"
         )
     if optimal_start:
         notes.append(

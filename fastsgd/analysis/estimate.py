@@ -189,6 +189,11 @@ def estimate(
         raise InputError(
             f"{path} gives no gradient noise at the optimum (every row is fitted exactly); nothing to plan"
         )
+    curvature = np.linalg.eigvalsh(fitted.hessian)
+    if not curvature[0] > 10 * at.dimension * np.finfo(np.float64).eps * curvature[-1]:
+        raise InputError(
+            f"{path} has columns of too different sizes for SGD (H is singular to rounding); standardise them"
+        )
     geometry = Geometry.of(fitted.hessian, fitted.noise, fitted.metric, at.rows)
     plateau = Plateau.of(fitted.hessian, fitted.noise, fitted.metric)
     wanted = list(batches) or [suggested_batch(at.rows, geometry, geometry.largest_stable_step)]

@@ -9,10 +9,10 @@ of the lower triangle (`tiles`, `untile`), each updated in registers by all repl
 """
 
 import numpy as np
-from numba import prange
 
-from ._jit import LANES, inline, jit, pjit
+from ._jit import LANES, inline, jit
 from .normal import fill_steps
+from .parallel import parallel
 from .quadratic import load_block, run_steps, steps_together, store_block
 from .vector import (
     doubles,
@@ -134,16 +134,18 @@ def _sample_number(step, burn_in, thin):
     return (step - burn_in) // thin if step > burn_in else np.int64(0)
 
 
-@jit
-def _average_group(
-    minus_lam, coefficients, starts, eta, seed, purpose, replicate, first_step, burn_in, thin, samples, metric, diagonal,
-    group, delta, first, second, risk,
+@parallel
+def _average_groups(
+    group, minus_lam, coefficients, starts, eta, seed, purpose, replicate, first_step, burn_in, thin, samples, metric, diagonal,
+    delta, first_sums, second_sums, risk_sums,
 ):  # fmt: skip
-    """Run one group through a segment and add its samples to first [A, side], second [A, tiles], risk [A, rows, B]."""
+    """Run one group through a segment and add its samples to its sums."""
     arms, replicates, dimension = delta.shape
-    batches = risk.shape[2]
     begin = group * GROUP
     here = min(GROUP, replicates - begin)
+    first, second = first_sums[group], second_sums[group]
+    risk = risk_sums[:, begin : begin + here]
+    batches = risk.shape[2]
     side = (dimension + 7) // 8 * 8
     length = arms * side * LANES
     state = np.zeros(_PARTS * length)
@@ -179,15 +181,17 @@ def _average_group(
                     _risks(x, here, dimension, metric[a], diagonal, risk[a, :, batch])
                     continue
                 for part in range(_PARTS):
-                    _lane_risks(state, np.uint64(part * length + a * side * LANES), np.uint64(side), metric[a], lane_risk)
+                    _lane_risks(
+                        state, np.uint64(part * length + a * side * LANES), np.uint64(side), metric[a], lane_risk
+                    )
                     for lane in range(min(LANES, here - part * LANES)):
                         risk[a, part * LANES + lane, batch] += lane_risk[lane]
     for part in range(_PARTS):
         if begin + part * LANES < replicates:
             store_block(state[part * length : (part + 1) * length], begin + part * LANES, side, delta)
+    return np.int64(0)
 
 
-@pjit
 def average_quadratic(
     minus_lam, coefficients, starts, eta, seed, purpose, first_replicate, first_step, burn_in, thin, samples, metric, diagonal,
     delta, first, second, risk,
@@ -201,29 +205,28 @@ def average_quadratic(
     second    float64[groups, A, tiles]    sums of Delta Delta', added to
     risk      float64[A, R, B]             sums of the risk over each batch of samples, added to
     """
-    for group in prange(first.shape[0]):
-        begin = group * GROUP
-        end = min(begin + GROUP, delta.shape[1])
-        _average_group(
-            minus_lam, coefficients, starts, eta, seed, purpose, first_replicate, first_step, burn_in, thin, samples, metric,
-            diagonal, np.int64(group), delta, first[group], second[group], risk[:, begin:end],
-        )  # fmt: skip
-    return 0
+    return _average_groups(
+        len(first), minus_lam, coefficients, starts, eta, seed, purpose, first_replicate, first_step, np.int64(burn_in),
+        np.int64(thin), np.int64(samples), metric, diagonal, delta, first, second, risk,
+    )  # fmt: skip
 
 
-@pjit
-def add_sample(delta, metric, diagonal, batch, first, second, risk):
-    """One sample of iterates that any kernel left in delta [A, R, d]; sums as in `average_quadratic`."""
+@parallel
+def _sample_groups(group, delta, metric, diagonal, batch, first, second, risk):
     arms, replicates, dimension = delta.shape
     side = (dimension + 7) // 8 * 8
-    for group in prange(first.shape[0]):
-        begin = group * GROUP
-        here = min(GROUP, replicates - begin)
-        x = np.zeros(GROUP * side)
-        for a in range(arms):
-            for r in range(here):
-                for i in range(dimension):
-                    x[r * side + i] = delta[a, begin + r, i]
-            _sums(x, here, dimension, first[group, a], second[group, a])
-            _risks(x, here, dimension, metric[a], diagonal, risk[a, begin : begin + here, batch])
-    return 0
+    begin = group * GROUP
+    here = min(GROUP, replicates - begin)
+    x = np.zeros(GROUP * side)
+    for a in range(arms):
+        for r in range(here):
+            for i in range(dimension):
+                x[r * side + i] = delta[a, begin + r, i]
+        _sums(x, here, dimension, first[group, a], second[group, a])
+        _risks(x, here, dimension, metric[a], diagonal, risk[a, begin : begin + here, batch])
+    return np.int64(0)
+
+
+def add_sample(delta, metric, diagonal, batch, first, second, risk):
+    """One sample of iterates that any kernel left in delta [A, R, d]; sums as in `average_quadratic`."""
+    return _sample_groups(len(first), delta, metric, diagonal, np.int64(batch), first, second, risk)

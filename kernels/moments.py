@@ -8,9 +8,9 @@ Centred second moments are packed: the lower triangle, row by row, d (d + 1) / 2
 """
 
 import numpy as np
-from numba import prange
 
-from ._jit import jit, pjit
+from ._jit import jit
+from .parallel import parallel
 
 BLOCK = 64
 
@@ -74,30 +74,33 @@ def _block_moments(x, risk, count, mean, second):
                 at += i + 1
 
 
-@pjit
+@parallel
+def _record_blocks(block, delta, basis_rows, rotated, metric, risk, x, count, mean, second):
+    replicates, dimension = delta.shape
+    begin = block * BLOCK
+    end = min(begin + BLOCK, replicates)
+    scratch = np.empty(dimension)
+    for r in range(begin, end):
+        if rotated:
+            _rotate(basis_rows, delta[r], x[r])
+        else:
+            x[r, :] = delta[r]
+        risk[r] = _measure(x[r], metric, scratch)
+    _block_moments(x[begin:end], risk[begin:end], count[block : block + 1], mean[block], second[block])
+    return np.int64(0)
+
+
 def record_moments(delta, basis_rows, rotated, metric, risk, x, count, mean, second):
     """Risk and iterate of every replicate in the original coordinates, and the moments of each block of `BLOCK` of them.
 
     delta       float64[R, d]  iterates in working coordinates
     basis_rows  float64[d, d]  row j: the j-th working direction in the original coordinates (read only if `rotated`)
     metric      float64[d, d]  F, symmetric
-    risk        float64[R]     out: x' F x, NaN where it or a coordinate is not finite; such rows are left out of moments
+    risk        float64[R]     out: x' F x, NaN where it or a coordinate is not finite; such rows stay out of moments
     x           float64[R, d]  out: iterates in the original coordinates
     count       int64[blocks], mean float64[blocks, d], second float64[blocks, d (d + 1) / 2]: out
     """
-    replicates, dimension = delta.shape
-    for block in prange(count.shape[0]):
-        begin = block * BLOCK
-        end = min(begin + BLOCK, replicates)
-        scratch = np.empty(dimension)
-        for r in range(begin, end):
-            if rotated:
-                _rotate(basis_rows, delta[r], x[r])
-            else:
-                x[r, :] = delta[r]
-            risk[r] = _measure(x[r], metric, scratch)
-        _block_moments(x[begin:end], risk[begin:end], count[block : block + 1], mean[block], second[block])
-    return 0
+    return _record_blocks(len(count), delta, basis_rows, rotated, metric, risk, x, count, mean, second)
 
 
 @jit

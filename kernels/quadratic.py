@@ -12,10 +12,10 @@ first-level cache. C is packed in panels of rows (`pack`), whose accumulators st
 """
 
 import numpy as np
-from numba import prange
 
-from ._jit import LANES, inline, jit, pjit
+from ._jit import LANES, inline, jit
 from .normal import fill_steps
+from .parallel import parallel
 from .vector import (
     fma,
     lane_numbers,
@@ -179,8 +179,8 @@ def store_block(state, begin, rows, delta):
                 delta[a, begin + lane, i] = state[(a * rows + i) * LANES + lane]
 
 
-@jit
-def _advance_block(minus_lam, coefficients, starts, eta, seed, purpose, replicate, first_step, block, delta):
+@parallel
+def _advance_blocks(block, minus_lam, coefficients, starts, eta, seed, purpose, replicate, first_step, delta):
     """Run the replicates of one block (rows block * LANES ... of delta) through the steps of a segment."""
     arms, _, dimension = delta.shape
     begin = block * LANES
@@ -194,9 +194,9 @@ def _advance_block(minus_lam, coefficients, starts, eta, seed, purpose, replicat
         fill_steps(steps, dimension, purpose, numbers, first_step + np.uint64(first), seed, z)
         run_steps(minus_lam, coefficients, starts, eta, z, first, steps, dimension, state)
     store_block(state, begin, dimension, delta)
+    return np.int64(0)
 
 
-@pjit
 def advance_quadratic(minus_lam, coefficients, starts, eta, seed, purpose, first_replicate, first_step, delta):
     """Run replicates first_replicate ... through steps first_step ... of the recursion, in place.
 
@@ -207,12 +207,10 @@ def advance_quadratic(minus_lam, coefficients, starts, eta, seed, purpose, first
     seed, purpose, first_replicate, first_step: uint64
     delta         float64[A, R, d] Delta in the eigenbasis of H, overwritten
     """
-    blocks = (delta.shape[1] + LANES - 1) // LANES
-    for block in prange(blocks):
-        _advance_block(
-            minus_lam, coefficients, starts, eta, seed, purpose, first_replicate, first_step, np.int64(block), delta
-        )
-    return 0
+    blocks = -(-delta.shape[1] // LANES)
+    return _advance_blocks(
+        blocks, minus_lam, coefficients, starts, eta, seed, purpose, first_replicate, first_step, delta
+    )
 
 
 def add_normals(factors, seed, purpose, first_replicate, delta):

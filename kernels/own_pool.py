@@ -7,14 +7,13 @@ w_i = 1/b for simple designs; `designs` has the weights of the others. All arms 
 """
 
 import numpy as np
-from numba import prange
-
 from fastsgd.kernels._jit import jit, pjit
 from fastsgd.kernels.draws import draw, make_plan, make_scratch
 from fastsgd.kernels.own_functions import gradient, loss
 from fastsgd.kernels.vector import fma
 from fastsgd.kernels.views import borrow
 from fastsgd.kernels.weighted import SIMPLE, draw_weighted, make_table
+from numba import prange
 
 _0 = np.uint64(0)
 

@@ -8,14 +8,13 @@ All arms use the same samples; an arm with a smaller batch uses the first of the
 """
 
 import numpy as np
-from numba import prange
-
 from fastsgd.kernels._jit import jit, pjit
 from fastsgd.kernels.own_functions import gradient, loss
 from fastsgd.kernels.philox import PILOT
 from fastsgd.kernels.stream import EXPONENTIAL, NORMAL, UNIFORM, bulk_steps, fill, make_rows, sample_of
 from fastsgd.kernels.vector import fma
 from fastsgd.kernels.views import borrow
+from numba import prange
 
 FRESH, ANTITHETIC, CONTROL = 0, 1, 2
 
@@ -38,7 +37,9 @@ def _subtract_controls(stream, control, total):
 
 
 @jit
-def _task(task, tasks, delta, optimum, params, counts, batches, design, control, etas, seed, first_replicate, first_step):
+def _task(
+    task, tasks, delta, optimum, params, counts, batches, design, control, etas, seed, first_replicate, first_step
+):
     """The part of `advance` that is number `task` of `tasks`: some successive replicates."""
     arms, replicates, d = delta.shape
     steps, b = etas.shape[1], batches.max()

@@ -11,10 +11,10 @@ import numpy as np
 
 from ._jit import LANES, inline, jit
 from .elementary import log
-from .views import borrow, store_pairs
 from .normal import box_muller
 from .philox import PURPOSE_EXPONENTIAL, PURPOSE_NOISE, PURPOSE_UNIFORM, counter_high, philox4x32
 from .vector import as_double, load
+from .views import borrow, store_pairs
 
 NORMAL, UNIFORM, EXPONENTIAL = 0, 1, 2
 

@@ -16,7 +16,9 @@ def store_pairs(typingctx, array, index, a, b):
         order = [lane + side * a.lanes for lane in range(a.lanes) for side in (0, 1)]
         mask = ir.Constant(ir.VectorType(ir.IntType(32), len(order)), order)
         both = builder.shuffle_vector(args[2], args[3], mask)
-        builder.store(both, _pointer(context, builder, sig.args[0], args[0], args[1], Vector("f", 2 * a.lanes)), align=8)
+        builder.store(
+            both, _pointer(context, builder, sig.args[0], args[0], args[1], Vector("f", 2 * a.lanes)), align=8
+        )
         return context.get_dummy_value()
 
     return types.void(array, types.uint64, a, b), emit

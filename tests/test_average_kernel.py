@@ -1,5 +1,7 @@
 """Streaming time averages: sums against plain loops over the same iterates, and what they must not depend on."""
 
+from itertools import pairwise
+
 import numba
 import numpy as np
 import pytest
@@ -49,7 +51,7 @@ class Case:
     def fused(self, cuts=()):
         delta, sums = np.zeros((self.arms, self.replicates, self.d)), self.sums()
         edges = [0, *cuts, self.last + 5]
-        for a, b in zip(edges, edges[1:], strict=False):
+        for a, b in pairwise(edges):
             self.step(delta, a, b, sums)
         return delta, sums
 

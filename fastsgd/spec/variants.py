@@ -68,7 +68,9 @@ def sweep(raw: Mapping[str, Any], base: Sequence[Issue]) -> list[Issue]:
     for key, values in table.items():
         if isinstance(values, bool) != (key == fields.INDEPENDENT):
             rule = "must be true or false" if key == fields.INDEPENDENT else "must be a list"
-            remedy = "give true or false" if key == fields.INDEPENDENT else "give a list of values, such as [0.01, 0.005]"
+            remedy = (
+                "give true or false" if key == fields.INDEPENDENT else "give a list of values, such as [0.01, 0.005]"
+            )
             if isinstance(values, (bool, list, tuple)):
                 issues.append(Issue("sweep", f"sweep.{key} {rule}, got {show(values)}; {remedy}"))
         elif key.partition(".")[0] in ("sweep", "arms"):

@@ -20,10 +20,10 @@ a bitmap.
 from typing import NamedTuple
 
 import numpy as np
-from numba import prange
 
-from ._jit import LANES, jit, pjit
+from ._jit import LANES, jit
 from .lanes import any_lane, equal_words, store_interleaved
+from .parallel import parallel
 from .philox import PURPOSE_BATCH, counter_high, philox4x32
 from .vector import load
 
@@ -246,7 +246,7 @@ def draw(plan, scratch, seed, replicate, step, steps, out, at):
                 _floyd_scan(n, b, out, here)
 
 
-@jit
+@parallel
 def _draw_task(task, tasks, n, b, design, seed, first_replicate, first_step, out):
     """The part of `draw_batches` that is number `task` of `tasks`: some successive replicates."""
     plan = make_plan(n, b, design)
@@ -261,15 +261,13 @@ def _draw_task(task, tasks, n, b, design, seed, first_replicate, first_step, out
             for k in range(steps):
                 for i in range(b):
                     out[r, s + k, i] = bulk[k * pitch + i]
+    return np.int64(0)
 
 
-@pjit
 def draw_batches(n, b, design, seed, first_replicate, first_step, tasks, out):
     """Indices of the batches of replicates first_replicate... at steps first_step...: out uint32[R, steps, b].
 
     design: WITHOUT_REPLACEMENT or WITH_REPLACEMENT; seed, first_*: uint64; tasks: how many parts the replicates
     are divided into among threads. Returns 0.
     """
-    for task in prange(tasks):
-        _draw_task(np.int64(task), tasks, n, b, design, seed, first_replicate, first_step, out)
-    return 0
+    return _draw_task(tasks, tasks, n, b, design, seed, first_replicate, first_step, out)

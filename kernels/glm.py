@@ -16,12 +16,12 @@ replicates are advanced side by side, because the operations of a single one wai
 """
 
 import numpy as np
-from numba import prange
 
-from ._jit import inline, jit, pjit
+from ._jit import inline, jit
 from .draws import draw, make_plan, make_scratch
 from .lanes import gather, lane_sums, panel_gather, prefetch
 from .links import residual
+from .parallel import parallel
 from .vector import doubles, fma, lane_numbers, load, panel_store, panel_zero, select, store
 
 _0, _1, _2, _3, _4, _5, _6, _7, _8 = (np.uint64(i) for i in range(9))
@@ -147,7 +147,7 @@ def _update(state, at, centre, total, to, width, d, ridge, inverse, eta):
         store(state, at + j, select(lane_numbers(8) + j < d, fma(-eta, g, delta), 0.0))
 
 
-@jit
+@parallel
 def _task(task, tasks, delta, optimum, pool, n, ridge, family, b, design, etas, seed, first_replicate, first_step):
     """The part of `advance_glm` that is number `task` of `tasks`: some successive pairs of replicates.
 
@@ -202,9 +202,9 @@ def _task(task, tasks, delta, optimum, pool, n, ridge, family, b, design, etas, 
             for j in range(d):
                 delta[a, r0, j] = state[a * _2 * width + j]
                 delta[a, r1, j] = state[a * _2 * width + width + j]
+    return np.int64(0)
 
 
-@pjit
 def advance_glm(delta, optimum, pool, n, ridge, family, b, design, etas, seed, first_replicate, first_step, tasks):
     """Advance every replicate of every arm by etas.shape[1] steps; arms share the mini-batches.
 
@@ -214,21 +214,5 @@ def advance_glm(delta, optimum, pool, n, ridge, family, b, design, etas, seed, f
     seed, first_replicate, first_step: uint64; tasks: parts into which replicates are divided among threads.
     A replicate that diverges overflows to infinities and NaN, which stay. Returns 0.
     """
-    for task in prange(tasks):
-        _task(
-            np.int64(task),
-            tasks,
-            delta,
-            optimum,
-            pool,
-            n,
-            ridge,
-            family,
-            b,
-            design,
-            etas,
-            seed,
-            first_replicate,
-            first_step,
-        )
-    return 0
+    address = (seed, first_replicate, first_step)
+    return _task(tasks, tasks, delta, optimum, pool, n, ridge, family, b, design, etas, *address)

@@ -244,6 +244,11 @@ class Runner:
             self.nodes = self.source.join(self.nodes)
         self._finish(total(self.nodes))
 
+    def conclude(self, nodes: list[Node]) -> None:
+        """Finish a file whose rows are all written already, with the moments of all of its replicates."""
+        self.nodes, self.done = nodes, self.plan.rows
+        self._finish(total(nodes))
+
     def _next_wave(self) -> Wave:
         """The wave after the completed ones, at its start; it ends where a wave of the file's layout ends."""
         from fastsgd.wave import Wave

@@ -37,6 +37,7 @@ def create(
     block: int = 64,
     replicates: int | None = None,
     first_replicate: int = 0,
+    spans: Sequence[tuple[int, int]] | None = None,
     trajectories: int = 0,
     columns: int = 0,
     with_arms: bool | None = None,
@@ -56,6 +57,7 @@ def create(
         steps: int64[S] recorded steps. coordinates: d names. step_sizes: float64[S] or [A, S].
         wave: replicates that run together (W). levels: most moment nodes alive at once. block: replicates of a leaf.
         replicates: rows of the file; row i is replicate first_replicate + i. trajectories: rows that keep iterates (K).
+        spans: (first replicate, how many) of pieces with gaps between them; they add up to the rows.
         columns: of a moment node, where they are more than the recorded steps.
         with_arms: whether datasets get a leading axis `arm`; default: whether the spec has a table of arms.
         extra_state: name -> shape of further float64 arrays for `commit(extra=...)`.
@@ -76,8 +78,8 @@ def create(
     rows = int(spec.replicates if replicates is None else replicates)
     sizes = Sizes(
         arms, bool(getattr(spec, "arms", None)) if with_arms is None else with_arms, names, len(recorded), rows,
-        first_replicate, min(trajectories, rows), wave, block, levels,
-        columns=columns,
+        first_replicate, min(trajectories, rows), wave, block, levels, tuple(spans) if spans else None,
+        columns,
     )  # fmt: skip
     sizes_of_steps = np.broadcast_to(np.asarray(step_sizes, np.float64), (len(arms), len(recorded)))
     arrays = dict(spec.arrays())
@@ -155,7 +157,7 @@ def _size(count: float) -> str:
 def _clean(path: Path) -> None:
     """Removes what killed processes left; the lock says that nobody is making this file now."""
     for old in path.parent.iterdir():
-        if old.name.startswith(f".{path.name}.") and old.name.endswith(".partial"):
+        if old.name.startswith(f".{path.name}.") and old.name.endswith((".partial", ".partial.lock")):
             with suppress(OSError):
                 old.unlink()
 

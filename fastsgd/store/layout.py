@@ -50,6 +50,7 @@ class Sizes:
         coordinates: d names.
         steps: S recorded steps.
         replicates: R rows; row i is replicate first_replicate + i.
+        spans: (first replicate, how many) of each piece, where pieces are missing between rows; else None.
         trajectories: K rows that keep every recorded iterate.
         wave, block: replicates of a wave and of a leaf of the moment tree. levels: most nodes alive at once.
         columns: columns of a moment node: the recorded steps, then whatever else the engine sums; 0 for the steps.
@@ -65,6 +66,7 @@ class Sizes:
     wave: int
     block: int
     levels: int
+    spans: tuple[tuple[int, int], ...] | None = None
 
     columns: int = 0
 
@@ -112,19 +114,26 @@ def _scale(name: str, data: Any, dtype: str, long_name: str, **attrs: Any) -> Va
 
 def _scales(sizes: Sizes, steps: NDArray[np.int64]) -> list[Variable]:
     d = sizes.coordinates
-    first = sizes.first_replicate
+    numbers = _numbers(sizes, sizes.replicates)
     found = [
         _scale("step", steps, "<i8", "recorded step", units="1"),
         _scale("coordinate", d, "str", "coordinate of the parameter"),
         _scale("coordinate_2", d, "str", "coordinate of the parameter, second axis of matrices"),
-        _scale("replicate", range(first, first + sizes.replicates), "<i8", "replicate", units="1"),
+        _scale("replicate", numbers, "<i8", "replicate", units="1"),
     ]
     if sizes.with_arms:
         found.append(_scale("arm", sizes.arms, "str", "arm of the experiment"))
     if sizes.trajectories:
-        kept = range(first, first + sizes.trajectories)
+        kept = _numbers(sizes, sizes.trajectories)
         found.append(_scale("trajectory_replicate", kept, "<i8", "replicate with kept iterates", units="1"))
     return found
+
+
+def _numbers(sizes: Sizes, rows: int) -> range | NDArray[np.int64]:
+    """Replicates of the first rows."""
+    if sizes.spans is None:
+        return range(sizes.first_replicate, sizes.first_replicate + rows)
+    return np.concatenate([np.arange(first, first + count) for first, count in sizes.spans])[:rows]
 
 
 PROBLEM = {
@@ -261,7 +270,8 @@ def _checkpoint(sizes: Sizes, extra_state: Mapping[str, Sequence[int]], results:
 
 def document(sizes: Sizes, parts: Sequence[Variable]) -> dict[str, Any]:
     """What a reader must know to find and check everything, as JSON in the dataset checkpoint/layout."""
-    return {
+    spans = {"spans": [list(span) for span in sizes.spans]} if sizes.spans is not None else {}
+    return spans | {
         "arms": list(sizes.arms), "with_arms": sizes.with_arms, "coordinates": list(sizes.coordinates),
         "steps": sizes.steps, "replicates": sizes.replicates, "first_replicate": sizes.first_replicate,
         "trajectories": sizes.trajectories, "wave": sizes.wave, "block": sizes.block, "levels": sizes.levels,

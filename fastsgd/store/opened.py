@@ -79,7 +79,7 @@ def structure(path: Path, file: Any) -> Structure:
     layout = json.loads(text(file, LAYOUT))
     sizes = Sizes(
         arms=tuple(layout["arms"]), with_arms=layout["with_arms"], coordinates=tuple(layout["coordinates"]),
-        columns=int(layout.get("columns", 0)), **{key: int(layout[key]) for key in LENGTHS},
+        spans=_spans(layout), columns=int(layout.get("columns", 0)), **{key: int(layout[key]) for key in LENGTHS},
     )  # fmt: skip
     on_disk = path.stat().st_size
     kinds, extents = {}, {}
@@ -97,6 +97,15 @@ def structure(path: Path, file: Any) -> Structure:
     attrs = {name: _value(file.attrs[name]) for name in file.attrs if name not in ("spec",)}
     by_arm = frozenset(name for name, what in layout["datasets"].items() if what["dims"][:1] == ["arm"])
     return Structure(sizes, kinds, extents, by_arm, attrs, file.id.get_filesize())
+
+
+def _spans(layout: Mapping[str, Any]) -> tuple[tuple[int, int], ...] | None:
+    if "spans" not in layout:
+        return None
+    spans = tuple((int(first), int(count)) for first, count in layout["spans"])
+    if sum(count for _, count in spans) != layout["replicates"] or any(count < 1 for _, count in spans):
+        raise ValueError("the spans do not add up to the rows")
+    return spans
 
 
 def records(file: RawFile, extents: Mapping[str, Extent]) -> list[Record]:

@@ -42,6 +42,7 @@ class Run:
         path: the file. identity: of the spec. stream_version: of the random numbers.
         arms: names of the arms. steps: int64[S]. coordinates: d names.
         replicates: rows planned; first_replicate: number of the replicate in row 0.
+        spans: (first replicate, how many) of each piece of the rows; more than one only after a merge with gaps.
         progress: as of the last commit when this was opened. finished: whether results are there.
         sealed: finished with nothing left to tidy up; a run that is finished and not sealed should be opened for
             writing once.
@@ -66,6 +67,7 @@ class Run:
         self.arms = list(self.sizes.arms)
         self.coordinates = list(self.sizes.coordinates)
         self.replicates, self.first_replicate = self.sizes.replicates, self.sizes.first_replicate
+        self.spans = list(self.sizes.spans or [(self.first_replicate, self.replicates)])
         self.progress: Progress = self._record.progress
         self.finished = bool(self._record.results)
         self.sealed = len(found) == 2 and all(r.sequence == FINAL_SEQUENCE for r in found)
@@ -135,6 +137,10 @@ class Run:
             if bad := damaged_waves(raw, sums, wave, found, place.shape[0], first):
                 raise RunError(f"{self.path} is damaged: checksum of {name} differs at row {bad[0] * wave} and after")
         return found[start - first : stop - first]
+
+    def names(self, kind: str) -> list[str]:
+        """Datasets of a kind: `replicate` (rows), `result`, `static`."""
+        return [name for name, found in self._made.kinds.items() if found == kind]
 
     def moments(self, arm: str | None = None) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
         """count int64[S], mean float64[S, d] and covariance float64[S, d, d] (divisor count - 1) over replicates.
@@ -230,6 +236,6 @@ class Run:
         return self.arms.index(arm)
 
     def _kind(self, name: str, kind: str) -> None:
-        names = [n for n, k in self._made.kinds.items() if k == kind]
-        if name not in names:
-            raise InputError(f"{self.path} has no {kind} dataset {name!r}; it has {', '.join(names)}")
+        if self._made.kinds.get(name) != kind:
+            names = ", ".join(self.names(kind))
+            raise InputError(f"{self.path} has no {kind} dataset {name!r}; it has {names}")

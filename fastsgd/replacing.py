@@ -1,0 +1,39 @@
+"""Makes a run file beside its place and puts it there when it is complete, so that a failure changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from fastsgd.errors import InputError, RunError
+from fastsgd.store.lock import WriterLock
+from fastsgd.store.raw import sync_folder
+
+
+@contextmanager
+def locked(target: Path) -> Iterator[WriterLock]:
+    """Hold the lock of a run file, whether it exists or not."""
+    if not target.parent.is_dir():
+        raise InputError(f"folder {target.parent} does not exist; make it first")
+    lock = WriterLock(target)
+    try:
+        yield lock
+    finally:
+        lock.release()
+
+
+def put_in_place(work: Path, target: Path) -> None:
+    """Give a complete file its name, durably."""
+    try:
+        work.replace(target)
+    except OSError as error:
+        raise RunError(f"cannot put {target} in place: {error.strerror or error}") from error
+    sync_folder(target.parent)
+
+
+def discard(work: Path) -> None:
+    """Remove an unfinished file and its lock."""
+    for path in (work, work.with_name(work.name + ".lock")):
+        with suppress(OSError):
+            path.unlink()

@@ -24,6 +24,7 @@ _HOME = {
     "Spec": "fastsgd.spec",
     "load_spec": "fastsgd.spec",
     "run": "fastsgd.engine",
+    "sweep": "fastsgd.sweeps",
     "open_run": "fastsgd.store",
     "Run": "fastsgd.store",
     "predict": "fastsgd.analysis",
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from fastsgd.planning import plan_study
     from fastsgd.spec import Spec, load_spec
     from fastsgd.store import Run, open_run
+    from fastsgd.sweeps import sweep
 
 
 def __getattr__(name: str) -> Any:

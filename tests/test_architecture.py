@@ -44,11 +44,12 @@ ALLOWED = {
     },
     "replacing": {"errors", "store"},
     "merging": {"errors", "differences", "engine", "interrupts", "moments", "plan", "replacing", "store"},
+    "sweeps": {"errors", "spec", "engine", "store", "interrupts", "shards", "threads"},
     "analysis": {"errors", "spec", "problems", "designs", "schedules", "theory", "store"},
     "figures": {"errors", "analysis", "theory"},
     "costs": {"spec", "averages", "engine", "plan", "wave", "threads"},
     "planning": {"spec", "analysis", "figures", "costs"},
-    "cli": {"errors", "spec", "planning", "engine", "merging", "store", "analysis", "figures"},
+    "cli": {"errors", "spec", "planning", "engine", "sweeps", "merging", "store", "analysis", "figures"},
     "kernels": set(),
 }
 OUTSIDE = {"kernels": {"numpy", "numba", "llvmlite"}, "theory": {"numpy", "scipy"}}

@@ -12,6 +12,7 @@ COMMANDS = {
     "predict": "Predict from a spec or a run: theory only.",
     "ratio": "Compare a run with its predictions.",
     "show": "Say what a run is.",
+    "sweep": "Run every cell of a grid, each as an ordinary run in one folder.",
     "merge": "Put the shards of a run together.",
     "plot": "Draw runs with their predictions.",
     "estimate": "Fit a model to data and say which step sizes and batch suit it.",

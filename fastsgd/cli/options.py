@@ -50,5 +50,11 @@ assume_option = click.option(
     "--assume", metavar="KEY=VALUE", multiple=True, callback=key_values,
     help="Predict under an altered assumption; may be repeated. arms.NAME.KEY=VALUE alters one arm.",
 )  # fmt: skip
+threads_option = click.option(
+    "--threads", type=click.IntRange(min=1), metavar="N", help="Default: the cores this process may use."
+)
+time_limit_option = click.option(
+    "--time-limit", type=Duration(), help="Stop by then with exit code 75; run again to go on."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 csv_option = click.option("--csv", "as_csv", is_flag=True, help="Print the table as CSV.")

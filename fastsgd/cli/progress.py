@@ -34,6 +34,7 @@ class Progress:
         self._last_line = float("-inf")
         self._bar: Any = None
         self._task: Any = None
+        self._prefix = ""
 
     def __enter__(self) -> "Progress":
         return self
@@ -55,12 +56,21 @@ class Progress:
         left = (total - done) / speed if speed > 0 else None
         if self._bar is not None:
             ahead = span(left) if left is not None else "?"
-            self._bar.update(self._task, completed=done, speed=rate(speed), left=ahead)
+            self._bar.update(
+                self._task, completed=done, total=total, speed=rate(speed), left=ahead, prefix=self._prefix
+            )
         elif seconds - self._last_line >= LINE_EVERY or done >= total:
             self._last_line = seconds
             ahead = f", {span(left)} left" if left is not None and done < total else ""
             speed_text = f", {rate(speed)}" if speed > 0 else ""
-            print(f"{done / max(total, 1):.1%} after {span(seconds)}{speed_text}{ahead}", file=self.stream, flush=True)
+            text = f"{done / max(total, 1):.1%} after {span(seconds)}{speed_text}{ahead}"
+            print(f"{self._prefix}, {text}" if self._prefix else text, file=self.stream, flush=True)
+
+    def sweep(self, status: Any) -> None:
+        """The same for a sweep's `Status`, with its cells counted."""
+        failed = f", {status.failed} failed" if status.failed else ""
+        self._prefix = f"{status.finished}/{status.cells} cells{failed}"
+        self.update(status.done, status.total, status.seconds)
 
     def note(self, text: str) -> None:
         """One remark, above the bar where there is one."""
@@ -74,7 +84,8 @@ class Progress:
         from rich.progress import BarColumn, TaskProgressColumn, TextColumn
         from rich.progress import Progress as Bar
 
-        columns = (BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[speed]}  {task.fields[left]} left"))
+        after = TextColumn("{task.fields[prefix]}  {task.fields[speed]}  {task.fields[left]} left")
+        columns = (BarColumn(), TaskProgressColumn(), after)
         self._bar = Bar(*columns, console=Console(file=self.stream), transient=True)
-        self._task = self._bar.add_task("", total=total, speed="", left="?")
+        self._task = self._bar.add_task("", total=total, speed="", left="?", prefix="")
         self._bar.start()

@@ -20,7 +20,8 @@ def command(runs: tuple[Path, ...], assume: tuple[str, ...], full: bool, as_json
 
     Prints the measured value, its standard error, the prediction, their ratio and z, and a verdict: a simultaneous test
     of all rows with false alarm 1e-4. Exit code 3 when inconsistent. --assume predicts under an altered assumption: the
-    negative control. Needs only the run file, which may be unfinished.
+    negative control. Needs only the run file, which may be unfinished. Of a sweep's folder the finished cells are judged
+    together, in one table.
 
     \b
     Examples:
@@ -29,17 +30,24 @@ def command(runs: tuple[Path, ...], assume: tuple[str, ...], full: bool, as_json
       fastsgd ratio runs/plateau.h5 --assume step.size=0.0103
       fastsgd ratio runs/plateau.h5 --assume problem.noise.kind=isotropic --json
       fastsgd ratio runs/*.h5 --csv > ratios.csv
+      fastsgd ratio study
     """
     from fastsgd.analysis.ratios import ratio_of_runs
     from fastsgd.analysis.report import joint_csv, joint_dict, joint_text
+    from fastsgd.analysis.sweeps import cells_text, expand, unfinished_note
 
     if as_json and as_csv:
         raise click.UsageError("--json and --csv exclude each other.")
-    reports = ratio_of_runs(runs, assume)
+    for line in filter(None, map(unfinished_note, runs)):
+        note(f"note: {line}")
+    files = expand(runs)
+    reports = ratio_of_runs(files, assume)
     if as_json:
         result_json(joint_dict(reports))
+    elif as_csv:
+        result(joint_csv(reports))
     else:
-        result(joint_csv(reports) if as_csv else joint_text(reports, full))
+        result(joint_text(reports, full) if full or files == list(runs) else cells_text(reports))
     if as_csv or as_json:
         for line in (line for report in reports for line in report.notes):
             note(f"note: {line}")

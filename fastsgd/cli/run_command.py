@@ -16,8 +16,8 @@ from fastsgd.cli.progress import Progress
 @click.option(
     "--shard", metavar="I/N", help="Simulate the I-th of N parts of the replicates; `fastsgd merge` puts them together."
 )
-@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Default: the cores this process may use.")
-@click.option("--time-limit", type=options.Duration(), help="Stop by then with exit code 75; run again to go on.")
+@options.threads_option
+@options.time_limit_option
 @click.option("--force", is_flag=True, help="Begin again: replace a run file that is there.")
 @click.option("--allow-unstable", is_flag=True, help="Run also at a step size at or above the largest stable one.")
 @options.json_option

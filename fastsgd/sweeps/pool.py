@@ -1,0 +1,218 @@
+"""Cells on this machine's cores: worker processes of one core each, and what falls idle goes to the cells that are left."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from fastsgd.errors import RunError
+
+POLL = 0.25
+GRACE = 20.0  # seconds that workers get to save when the sweep stops
+TRIES = 2
+
+
+@dataclass
+class Job:
+    """A cell to be run: its place in the sweep, what a worker needs, and how often it was begun."""
+
+    number: int
+    tables: dict[str, Any]
+    path: str
+    tries: int = 0
+
+
+@dataclass
+class Outcome:
+    """How a cell ended: "finished", "stopped" or "failed", with lines that say why."""
+
+    number: int
+    state: str
+    lines: list[str]
+
+
+class Process:
+    """One worker process and what it is doing."""
+
+    def __init__(self, cores: int, dear: bool):
+        mine, theirs = socket.socketpair()
+        with theirs:
+            os.set_inheritable(theirs.fileno(), True)
+            command = [sys.executable, "-m", "fastsgd.sweeps.worker", str(theirs.fileno())]
+            self.process = subprocess.Popen(
+                command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=2,
+                env=environment(cores),
+            )  # fmt: skip
+        self.pipe = Connection(mine.detach())
+        self.dear = dear
+        self.ready = False
+        self.job: Job | None = None
+        self.threads = 1
+
+    def send(self, *message: Any) -> None:
+        """Best effort: that a worker died is seen when its pipe ends."""
+        with suppress(OSError):
+            self.pipe.send(message)
+
+    def begin(self, job: Job, threads: int, options: dict[str, Any]) -> None:
+        self.job, self.threads = job, threads
+        job.tries += 1
+        self.send("cell", job.number, job.tables, job.path, threads, options)
+
+    def end(self) -> str:
+        """Take leave of a process that ended or should; how it ended, in words."""
+        self.pipe.close()
+        try:
+            code = self.process.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            code = self.process.wait()
+        return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def environment(cores: int) -> dict[str, str]:
+    """The environment of a worker: it finds this very package, and may grow to all cores."""
+    folder = str(Path(__file__).resolve().parents[2])
+    paths = [folder, *filter(None, [os.environ.get("PYTHONPATH")])]
+    inherited = {key: value for key, value in os.environ.items() if key != "FASTSGD_THREADS"}
+    return inherited | {"PYTHONPATH": os.pathsep.join(paths), "NUMBA_NUM_THREADS": str(cores)}
+
+
+class Pool:
+    """Runs jobs; iterate over `outcomes()`.
+
+    Half of the workers take the dearest cell first, the others the cheapest: results of cheap cells come early, dear
+    ones are not left for the end. When no cell waits any more, idle cores become threads of the running ones.
+
+    Args:
+        jobs: the cheapest first.
+        files: `Files` of the spec, for the workers.
+        cores: threads in all.
+        options: of `engine.run` (force, allow_unstable).
+        report: called with (number, done, total) of a cell.
+        note: called with remarks of cells.
+        left: seconds until the sweep must stop, asked before each cell and while they run; None for no limit.
+    """
+
+    def __init__(
+        self,
+        jobs: Iterable[Job],
+        files: Any,
+        cores: int,
+        options: dict[str, Any],
+        report: Callable[[int, int, int], None],
+        note: Callable[[int, str], None],
+        left: Callable[[], float | None],
+    ):
+        self.waiting = deque(jobs)
+        self.files, self.cores, self.options = files, cores, options
+        self.report, self.note, self.left = report, note, left
+        self.workers: list[Process] = []
+        self.stopping = False
+
+    @property
+    def running(self) -> list[Process]:
+        return [worker for worker in self.workers if worker.job is not None]
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """Each cell's end, as it comes. Ends early, with the running cells saved, once `stop` was called."""
+        try:
+            for place in range(min(self.cores, len(self.waiting))):
+                self._start(dear=place % 2 == 0)
+            while self.workers:
+                yield from self._listen(POLL)
+                left = self.left()
+                if left is not None and left <= 0:
+                    self.stop()
+        finally:
+            self._close()
+
+    def stop(self) -> None:
+        """Begin no further cell and let the running ones save."""
+        if not self.stopping:
+            self.stopping = True
+            self.waiting.clear()
+            for worker in self.workers:
+                worker.send("stop")
+
+    def _start(self, dear: bool) -> None:
+        worker = Process(self.cores, dear)
+        worker.send("files", self.files)
+        self.workers.append(worker)
+
+    def _listen(self, seconds: float) -> Iterator[Outcome]:
+        by_pipe: dict[Any, Process] = {worker.pipe: worker for worker in self.workers}
+        for pipe in wait(list(by_pipe), seconds):
+            worker = by_pipe[pipe]
+            try:
+                kind, *rest = worker.pipe.recv()
+            except (EOFError, OSError):
+                yield from self._died(worker)
+                continue
+            if kind == "progress":
+                self.report(*rest)
+            elif kind == "note":
+                self.note(*rest)
+            else:
+                if kind == "done":
+                    worker.job = None
+                    yield Outcome(*rest)
+                worker.ready = True
+                self._feed(worker)
+
+    def _feed(self, worker: Process) -> None:
+        if self.waiting and not self.stopping:
+            job = self.waiting.pop() if worker.dear else self.waiting.popleft()
+            worker.begin(job, 1, self.options)
+        else:
+            worker.send("end")
+            self.workers.remove(worker)
+            worker.end()
+        self._share()
+
+    def _share(self) -> None:
+        """Cores that no waiting cell will take, spread over the running ones."""
+        running = self.running
+        if self.waiting or not running or any(not worker.ready for worker in self.workers):
+            return
+        for place, worker in enumerate(running):
+            threads = self.cores // len(running) + (place < self.cores % len(running))
+            if threads != worker.threads:
+                worker.threads = threads
+                worker.send("threads", threads)
+
+    def _died(self, worker: Process) -> Iterator[Outcome]:
+        """A worker that ended by itself: its cell is tried once more, elsewhere, from its last commit."""
+        self.workers.remove(worker)
+        how, job = worker.end(), worker.job
+        if job is None and not worker.ready:
+            raise RunError(f"a worker process could not start ({how}); its message stands above")
+        if job is not None and not self.stopping and job.tries < TRIES:
+            self.note(job.number, f"its process died ({how}); going on with it in another")
+            self.waiting.appendleft(job)
+        elif job is not None:
+            yield Outcome(job.number, "stopped" if self.stopping else "failed", [f"its process died ({how})"])
+        if self.waiting and not self.stopping:
+            self._start(worker.dear)
+
+    def _close(self) -> None:
+        """No process stays behind; those that run save first."""
+        self.stop()
+        deadline = time.monotonic() + GRACE
+        while self.running and time.monotonic() < deadline:
+            for _ in self._listen(POLL):
+                pass
+        for worker in self.workers:
+            worker.send("end")
+            worker.end()
+        self.workers.clear()

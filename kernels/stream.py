@@ -2,7 +2,7 @@
 
 A sample has fixed numbers of normals, uniforms and exponentials. Those of sample i stand at i * count ... of its step's
 row of the kind, so a larger batch extends a smaller one. Uniforms are on the open interval (0, 1), odd multiples of
-2^-53, so that 1 - u is exact; exponentials are -log u. The mirror of a draw is -z, 1 - u and -log(1 - u).
+2^-53, so that 1 - u is exact; exponentials are -log u.
 """
 
 from typing import NamedTuple
@@ -38,14 +38,13 @@ class Stream(NamedTuple):
 class Rows(NamedTuple):
     """Draws of one kind for a bulk of successive steps.
 
-    block, step: uint64, Philox block and step of each lane; draws, mirror: float64, `pitch` a step.
+    block, step: uint64, Philox block and step of each lane; draws: float64, `pitch` a step.
     """
 
     kind: np.int64
     block: np.ndarray
     step: np.ndarray
     draws: np.ndarray
-    mirror: np.ndarray
     pitch: np.int64
 
 
@@ -59,7 +58,7 @@ def bulk_steps(counts, samples):
 
 
 @jit
-def make_rows(kind, count, samples, steps, mirrored):
+def make_rows(kind, count, samples, steps):
     """Memory for the draws of `steps` steps of `samples` samples with `count` draws each."""
     blocks = (count * samples + 1) // 2
     lanes = (blocks * steps + LANES - 1) // LANES * LANES
@@ -67,8 +66,7 @@ def make_rows(kind, count, samples, steps, mirrored):
     if blocks:
         for i in range(lanes):
             block[i], step[i] = i % blocks, i // blocks
-    mirror = np.zeros(2 * lanes if mirrored else 0)
-    return Rows(np.int64(kind), block, step, np.zeros(2 * lanes), mirror, np.int64(2 * blocks))
+    return Rows(np.int64(kind), block, step, np.zeros(2 * lanes), np.int64(2 * blocks))
 
 
 @inline
@@ -82,7 +80,6 @@ def open_unit(w0, w1):
 def fill(rows, pilot, seed, replicate, step, steps):
     """The draws of `steps` steps from `step` on (uint64, as seed, replicate); `pilot`: 0, or PILOT."""
     k0, k1, c2 = seed & _LOW, seed >> _32, replicate & _LOW
-    mirrored = rows.mirror.size > 0
     purpose = pilot + PURPOSE_NOISE
     if rows.kind == UNIFORM:
         purpose = pilot + PURPOSE_UNIFORM
@@ -96,38 +93,17 @@ def fill(rows, pilot, seed, replicate, step, steps):
         if rows.kind == NORMAL:
             a, b = box_muller(w0, w1, w2, w3)
             store_pairs(rows.draws, to, a, b)
-            if mirrored:
-                store_pairs(rows.mirror, to, -a, -b)
         else:
             a, b = open_unit(w0, w1), open_unit(w2, w3)
             if rows.kind == UNIFORM:
                 store_pairs(rows.draws, to, a, b)
-                if mirrored:
-                    store_pairs(rows.mirror, to, 1.0 - a, 1.0 - b)
             else:
                 store_pairs(rows.draws, to, -log(a), -log(b))
-                if mirrored:
-                    store_pairs(rows.mirror, to, -log(1.0 - a), -log(1.0 - b))
 
 
 @inline
-def sample_of(zs, us, es, counts, begin, mirrored, i):
+def sample_of(zs, us, es, counts, begin, i):
     """Stream of sample i from rows of each kind, of the step whose rows begin at step `begin` of the bulk."""
     nz, nu, ne = counts[0], counts[1], counts[2]
     z0, u0, e0 = begin * zs.pitch + i * nz, begin * us.pitch + i * nu, begin * es.pitch + i * ne
-    if mirrored:
-        return Stream(borrow(zs.mirror, z0, nz), borrow(us.mirror, u0, nu), borrow(es.mirror, e0, ne))
     return Stream(borrow(zs.draws, z0, nz), borrow(us.draws, u0, nu), borrow(es.draws, e0, ne))
-
-
-@jit
-def draws_of(kind, count, samples, seed, replicate, step, pilot, out, mirror):
-    """out[i, j] = draw j of sample i at one address, float64[samples, count]; mirror: likewise, or of size 0."""
-    rows = make_rows(kind, count, samples, 1, mirror.size > 0)
-    fill(rows, pilot, seed, replicate, step, 1)
-    for i in range(samples):
-        for j in range(count):
-            out[i, j] = rows.draws[i * count + j]
-            if mirror.size > 0:
-                mirror[i, j] = rows.mirror[i * count + j]
-    return 0

@@ -136,7 +136,7 @@ def from_run(run: Any) -> list[Model]:
 def stored(run: Any, arm: str, arm_spec: Any) -> Model:
     """Model of one arm from the stored arrays and the (possibly altered) spec of the arm."""
     arrays = run.problem(arm)
-    pool = len(arrays["pool_features"]) if "pool_features" in arrays else None
+    pool = next((len(arrays[name]) for name in ("pool_features", "pool_samples") if name in arrays), None)
     exact = arm_spec.problem.kind in ("quadratic", "ou")
     hessian, noise, metric, optimum = (arrays[name] for name in ("hessian", "noise", "metric", "optimum"))
     data = _least_squares(arm_spec, arrays)

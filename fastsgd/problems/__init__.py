@@ -1,4 +1,4 @@
-"""What is optimised. One file a kind of problem, found by its name: `quadratic`, `ou`, `glm`.
+"""What is optimised. One file a kind of problem, found by its name: `quadratic`, `ou`, `glm`; `own` is a user's.
 
 A kind is a module with `build(spec) -> Problem`, and `check(spec) -> (lines, d, n)`: what its matrices or data have
 wrong, the dimension if it can be told, and the size of the pool if there is one.
@@ -14,12 +14,17 @@ from fastsgd.problems.base import Arm, Problem, Stepper
 if TYPE_CHECKING:
     from fastsgd.spec import Spec
 
-__all__ = ["Arm", "Problem", "Stepper", "build", "check"]
+__all__ = ["Arm", "Problem", "Stepper", "build", "check", "module"]
+
+
+def module(spec: Spec) -> str:
+    """The name of the module of a spec's kind of problem."""
+    return "own" if ":" in spec.problem.kind else spec.problem.kind
 
 
 def build(spec: Spec) -> Problem:
     """The problem of a spec of one arm, resolved to arrays."""
-    return import_module(f"fastsgd.problems.{spec.problem.kind}").build(spec)
+    return import_module(f"fastsgd.problems.{module(spec)}").build(spec)
 
 
 def check(spec: Spec) -> list[str]:

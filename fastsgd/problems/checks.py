@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from fastsgd import designs
+from fastsgd import designs, problems
 
 if TYPE_CHECKING:
     from fastsgd.spec import Spec
@@ -22,10 +22,10 @@ def check(spec: Spec) -> list[str]:
 
 def _check_arm(spec: Spec) -> list[str]:
     # A kind says by itself what is wrong with its matrices or data, and how large they are.
-    lines, dimension, pool_size = import_module(f"fastsgd.problems.{spec.problem.kind}").check(spec)
+    lines, dimension, pool_size = import_module(f"fastsgd.problems.{problems.module(spec)}").check(spec)
     design = designs.get(spec.sampling.design)
     kind = spec.problem.kind
-    if design.pooled and kind != "glm":
+    if design.pooled and kind != "glm" and getattr(spec.problem, "data", None) is None:
         rule = f"sampling.design must be fresh for problem.kind = {kind} (it has no pool)"
         lines.append(f"{rule}, got {design.name}; take the key out")
     elif pool_size is not None and not design.pooled:

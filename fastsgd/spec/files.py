@@ -70,6 +70,7 @@ class Files:
         self.columns = columns
         self._arrays = {f"{STORED}{sha}": frozen(array) for sha, array in (attached or {}).items()}
         self._tables: dict[tuple[str, str], DataTable] = {}
+        self._sources: dict[str, bytes] = {}
 
     def __eq__(self, other: object) -> bool:
         """Where arrays come from is no part of what a spec says; its identity compares the numbers."""
@@ -87,6 +88,17 @@ class Files:
                 raise InputError("it is the hash of an array kept in a run, not at hand here; give the name of a file")
             self._arrays[name] = read_matrix(self.path(name))
         return self._arrays[name]
+
+    def source(self, name: str) -> bytes:
+        """The text of a Python file. Raises InputError with one line."""
+        if name not in self._sources:
+            if name.startswith(STORED):
+                raise InputError("its code is not kept in a run, only its hash; give the spec that names the file")
+            path = self.path(name)
+            if reason := why_unreadable(path):
+                raise InputError(f"{path} {reason}")
+            self._sources[name] = path.read_bytes()
+        return self._sources[name]
 
     def table(self, name: str, target: str) -> DataTable:
         """Features float64[n, p], target float64[n] and column names. Raises InputError with one line a problem."""

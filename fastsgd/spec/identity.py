@@ -55,7 +55,10 @@ def canonical(spec: "Spec") -> dict[str, Any]:
 
 
 def _body(spec: "Spec") -> dict[str, Any]:
-    problem = _linear(spec) if isinstance(spec.problem, sections.Linear) else _glm(spec)
+    if isinstance(spec.problem, sections.Own):
+        problem = _own(spec, spec.problem)
+    else:
+        problem = _linear(spec) if isinstance(spec.problem, sections.Linear) else _glm(spec)
     record: dict[str, Any] = {"steps": spec.record_steps()}
     if spec.record.average is not None:
         record["average"] = spec.record.average.model_dump()
@@ -138,6 +141,31 @@ def _glm(spec: "Spec") -> dict[str, Any]:
     }
 
 
+def own_file(spec: "Spec") -> str:
+    """The name of the Python file of a problem of one's own."""
+    found = sections.OWN_KIND.fullmatch(spec.problem.kind)
+    assert found is not None
+    return found[1]
+
+
+def _own(spec: "Spec", problem: sections.Own) -> dict[str, Any]:
+    """The file goes in as the hash of its text: `sha256:<hex>.py:name`, which a stored run has in its place."""
+    file = own_file(spec)
+    name = problem.kind[len(file) + 1 :]
+    kind = problem.kind if file.startswith(STORED) else f"{STORED}{sha256(spec.source())}.py:{name}"
+    form = plain(problem.model_dump(exclude={"kind", "data", "metric"}, exclude_none=True))
+    if problem.data is not None:
+        form["data"] = {"file": _reference(spec, problem.data.file)}
+        del form["pilot"]  # the whole pool is used
+    if problem.optimum is not None:
+        form.pop("guess", None)
+    return {"kind": kind, **form, "metric": _metric(spec)}
+
+
+def sha256(text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()
+
+
 def identity(spec: "Spec") -> str:
     """SHA-256 (hex) of the canonical JSON. The seed must be set (ValueError)."""
     if spec.seed is None:
@@ -200,6 +228,8 @@ def arrays(spec: "Spec") -> "dict[str, Any]":
         problem = arm.problem
         if isinstance(problem, sections.Linear):
             found += [arm.array(m.file) for m in (problem.hessian, problem.noise) if m.file is not None]
+        elif isinstance(problem, sections.Own):
+            found += [arm.array(problem.data.file)] if problem.data is not None else []
         elif problem.data.file is not None:
             pool = arm.table()
             found += [pool.features, pool.target]

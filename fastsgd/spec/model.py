@@ -24,7 +24,7 @@ class Spec(sections.Table):
     name: fields.Name
     seed: fields.Seed | None = None
     replicates: fields.Count
-    problem: sections.Problem = fields.about('a table with kind = "quadratic", kind = "ou" or kind = "glm"')
+    problem: sections.Problem = fields.about('a table with kind = "quadratic", "ou", "glm" or "file.py:name"')
     sampling: sections.Sampling = fields.about("a table such as { batch = 8 }")
     step: sections.Step = fields.about("a table such as { size = 0.01 }")
     start: sections.Start = fields.about(
@@ -42,7 +42,7 @@ class Spec(sections.Table):
     @classmethod
     def _default_design(cls, raw: Any) -> Any:
         if isinstance(raw, Mapping) and isinstance(raw.get("sampling"), Mapping) and "design" not in raw["sampling"]:
-            pool = sections.guess_problem(raw.get("problem")) == "<glm>"
+            pool = sections.has_pool(raw.get("problem"))
             return {**raw, "sampling": {"design": "without-replacement" if pool else "fresh", **raw["sampling"]}}
         return raw
 
@@ -133,6 +133,10 @@ class Spec(sections.Table):
             raise ValueError("only a glm with problem.data.file has a table")
         return self._files.table(self.problem.data.file, self.problem.data.target or "")
 
+    def source(self) -> bytes:
+        """The Python file of a problem of one's own. Raises InputError if it cannot be read or is not at hand."""
+        return self._files.source(identity.own_file(self))
+
     def path(self, name: str) -> Path:
         """Where a file name of this spec is on disk; names are relative to the folder of the spec."""
         return self._files.path(name)
@@ -168,6 +172,8 @@ def _absolute(raw: dict[str, Any], base: Path) -> dict[str, Any]:
     def walk(value: Any, key: str) -> Any:
         if isinstance(value, Mapping):
             return {name: walk(below, name) for name, below in value.items()}
+        if key == "problem.kind" and (own := sections.OWN_KIND.fullmatch(value)) and not value.startswith(STORED):
+            return f"{(base / own[1]).resolve()}:{own[2]}"
         named = isinstance(value, str) and key.rpartition(".")[2] == "file" and not value.startswith(STORED)
         return str((base / value).resolve()) if named else value
 

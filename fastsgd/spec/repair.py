@@ -52,7 +52,8 @@ def _problem(copy: dict[str, Any], parts: set[str]) -> None:
         problem.pop(part, None)
         if part in PARTS:
             problem[part] = deepcopy(PARTS[part])
-    problem["kind"] = sections.guess_problem(copy["problem"])[1:-1]
+    if (kind := sections.guess_problem(problem)[1:-1]) != "own":
+        problem["kind"] = kind
     if "family" in parts:
         problem["family"] = "linear"
     if "dimension" in parts:

@@ -34,7 +34,7 @@ def check(raw: Raw) -> Iterator[Issue]:
     """What is wrong between the keys of a raw spec."""
     kind = sections.guess_problem(raw.get("problem"))[1:-1]
     if isinstance(raw.get("problem"), Mapping):
-        yield from _glm(raw) if kind == "glm" else _linear(raw)
+        yield from {"glm": _glm, "own": _own}.get(kind, _linear)(raw)
     if kind == "ou" and (given := sections.guess_step(raw.get("step"))) != "<constant>":
         rule = f'step.schedule must be "constant" for problem.kind = "ou", got "{given[1:-1]}"'
         yield Issue("step.schedule", f"{rule}; the process runs in continuous time with a fixed eta = step.size")
@@ -161,14 +161,37 @@ def _glm(raw: Raw) -> Iterator[Issue]:
         yield Issue(name, f'{name} is only for family = "linear", got {show(noise)}; remove it')
 
 
+def _own(raw: Raw) -> Iterator[Issue]:
+    problem = table(raw, "problem")
+    given = [name for name in ("normals", "uniforms", "exponentials") if number(problem, name, int)]
+    if not given and "data" not in problem:
+        remedy = 'give data = { file = "samples.npy" }, or how many normals, uniforms or exponentials a sample needs'
+        yield Issue("problem.data", f"problem.data is required where nothing is drawn, got nothing; {remedy}")
+    unused = [*given, "pilot"] if "data" in problem else []
+    for name in unused:
+        if name in problem:
+            rule = f"problem.{name} has no use with problem.data, got {show(problem[name])}"
+            yield Issue(f"problem.{name}", f"{rule}; remove one of them")
+    dimension = number(problem, "dimension", int)
+    for key in ("guess", "optimum"):
+        length = size(problem, key)
+        if length and dimension is not None and length != dimension:
+            rule = f"problem.{key} must have as many numbers as problem.dimension = {dimension}, got {length}"
+            yield Issue(f"problem.{key}", f"{rule}; give one for each coordinate")
+
+
 def _design(raw: Raw, kind: str) -> Iterator[Issue]:
     design = table(raw, "sampling").get("design")
-    pool = kind == "glm"
+    pool = sections.has_pool(raw.get("problem"))
     if design in fields.DESIGNS and (design == "fresh") == pool:
         allowed = '"without-replacement" or "with-replacement"' if pool else '"fresh"'
         reason = "draws from a finite pool" if pool else "has no pool to draw from"
         rule = f"sampling.design must be {allowed}, got {show(design)}"
-        yield Issue("sampling.design", f'{rule}; change it (problem.kind = "{kind}" {reason})')
+        yield Issue("sampling.design", f"{rule}; change it ({_what(raw, kind)} {reason})")
+
+
+def _what(raw: Raw, kind: str) -> str:
+    return f"problem.kind = {show(table(raw, 'problem').get('kind'))}" if kind == "own" else f'problem.kind = "{kind}"'
 
 
 def _record(raw: Raw) -> Iterator[Issue]:

@@ -29,6 +29,8 @@ from fastsgd.spec.fields import (
 )
 
 KINDS = ("quadratic", "ou", "glm")
+OWN_KIND = re.compile(r"(?s)(.+\.py):([A-Za-z_]\w*)")
+"""`file.py:name`: the problem of a user's file; group 1 the file, group 2 the name of its gradient."""
 SCHEDULES = ("constant", "power")
 STARTS = ("point", "gaussian", "stationary")
 SOURCES = ("spectrum", "eigenvalues", "file")
@@ -93,6 +95,7 @@ QuadraticMetric = Annotated[
     Annotated[Literal["hessian", "noise", "identity"], Tag("<one>")] | Annotated[MetricFile, Tag("<table>")],
     Discriminator(_name_or_table),
 ]
+Draws = Annotated[int, about("the number of such draws that a sample needs, such as 2", ge=0, le=2**16)]
 GlmMetric = Annotated[
     Annotated[Literal["fisher", "hessian", "noise", "identity"], Tag("<one>")] | Annotated[MetricFile, Tag("<table>")],
     Discriminator(_name_or_table),
@@ -154,6 +157,27 @@ class Glm(Table):
     ridge: NotNegative = 0.0
     data: Data = about('a table such as { file = "x.csv", target = "y" }')
     metric: GlmMetric = about('"fisher", or { file = "F.npy" }', default="fisher")
+
+
+class Own(Table):
+    """A problem of a user's own: `kind = "file.py:name"` names the gradient of one sample, compiled by Numba.
+
+    A sample is a row of `data`, or is simulated from the numbers of draws given. Without `optimum`, Newton's method from
+    `guess` finds it; a simulated problem uses `pilot` samples for the optimum, H and G.
+    """
+
+    kind: Annotated[str, about('"file.py:name"', pattern=r"^[^\x00]+\.py:[A-Za-z_]\w*$")]
+    dimension: Annotated[int, about("the number of coordinates, such as 5", ge=1, le=2**12)]
+    loss: Annotated[str, about("the name of a function in the same file", pattern=r"^[A-Za-z_]\w*$")] | None = None
+    data: MetricFile | None = about('a table such as { file = "samples.npy" }', default=None)
+    normals: Draws = 0
+    uniforms: Draws = 0
+    exponentials: Draws = 0
+    parameters: Numbers | None = about("a list of numbers, such as [1.0, 2.0]", default=None)
+    guess: Numbers | None = about("a list of numbers, one a coordinate", default=None)
+    optimum: Numbers | None = about("a list of numbers, one a coordinate", default=None)
+    pilot: Annotated[int, about("a whole number of samples, such as 1000000", ge=2**14, le=2**36)] = 2**20
+    metric: QuadraticMetric = about('"hessian", or { file = "F.npy" }', default="hessian")
 
 
 class Sampling(Table):
@@ -249,9 +273,18 @@ def _guess(value: Any, key: str, choices: tuple[str, ...], signs: dict[str, str]
 
 
 def guess_problem(value: Any) -> str:
+    kind = _key(value, "kind")
+    if isinstance(kind, str) and OWN_KIND.fullmatch(kind):
+        return "<own>"
     return _guess(
         value, "kind", KINDS, {"family": "glm", "data": "glm", "ridge": "glm", "scheme": "ou", "time_step": "ou"}
     )
+
+
+def has_pool(problem: Any) -> bool:
+    """Whether a problem, raw or checked, draws its samples from a pool of data."""
+    kind = guess_problem(problem)
+    return kind == "<glm>" or (kind == "<own>" and _key(problem, "data") is not None)
 
 
 def guess_step(value: Any) -> str:
@@ -263,7 +296,10 @@ def guess_start(value: Any) -> str:
 
 
 Problem = Annotated[
-    Annotated[Quadratic, Tag("<quadratic>")] | Annotated[Ou, Tag("<ou>")] | Annotated[Glm, Tag("<glm>")],
+    Annotated[Quadratic, Tag("<quadratic>")]
+    | Annotated[Ou, Tag("<ou>")]
+    | Annotated[Glm, Tag("<glm>")]
+    | Annotated[Own, Tag("<own>")],
     Discriminator(guess_problem),
 ]
 Step = Annotated[

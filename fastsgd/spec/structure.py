@@ -29,7 +29,7 @@ def structure(raw: Mapping[str, Any]) -> list[Issue]:
 def fill_dimension(raw: dict[str, Any], files: Files) -> dict[str, Any]:
     """With problem.dimension from eigenvalues or a file when a quadratic or ou leaves it out and they can be read."""
     problem = raw.get("problem")
-    linear = isinstance(problem, Mapping) and sections.guess_problem(problem) != "<glm>"
+    linear = isinstance(problem, Mapping) and sections.guess_problem(problem) not in ("<glm>", "<own>")
     if not linear or not isinstance(problem, Mapping) or "dimension" in problem:
         return raw
     for name in ("hessian", "noise", "metric"):

@@ -15,7 +15,7 @@ from fastsgd.spec.structure import structure
 
 LARGEST_GRID = 256
 LINEAR = ("problem.noise", "sampling.batch", "step.size")
-ARM_TABLES = {"quadratic": LINEAR, "ou": LINEAR, "glm": ("step.size",)}
+ARM_TABLES = {"quadratic": LINEAR, "ou": LINEAR, "glm": ("step.size",), "own": ("step.size",)}
 
 
 def arms(raw: Mapping[str, Any], base: Sequence[Issue]) -> list[Issue]:

@@ -1,0 +1,224 @@
+"""Optimum, Hessian and gradient noise of a problem of which only the gradient of one sample is known.
+
+All from one fixed set of samples, the same at every point (common random numbers): the whole pool, or simulated ones.
+
+    theta*  zero of the mean gradient, by Newton's method with the step halved until the gradient shrinks
+    H       central differences of the mean gradient; the width is the one with the least sum of bias and random error
+    G       covariance of the gradients at theta*; by 1/n on a pool
+
+Errors: the standard deviation over chunks of simulated samples (zero on a pool), for H with the bias added, which is told
+from the next larger width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import ModuleType
+
+import numpy as np
+
+from fastsgd.problems.base import Array
+
+_CHUNKS = 64
+_WIDTHS = tuple(2.0**-k for k in (3, 5, 7, 9, 11, 13))
+_NEWTON_WIDTH = 2.0**-9
+_LOSS_WIDTH = 2.0**-17
+_TESTED = 1024
+
+
+class Wrong(Exception):
+    """One line: what is wrong with a problem, and a remedy."""
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """theta* float64[d], H and G float64[d, d], and their standard errors of the same shapes."""
+
+    optimum: Array
+    hessian: Array
+    noise: Array
+    optimum_error: Array
+    hessian_error: Array
+    noise_error: Array
+
+
+@dataclass(frozen=True)
+class Pilot:
+    """Compiled functions of a problem and the samples that its geometry is found from.
+
+    Attributes:
+        kernels: a module from `kernels.own.make`.
+        loss: the name of the loss, None if there is none.
+        params: float64[m].
+        samples: float64[n, p], or None if they are simulated.
+        counts: int64[3], normals, uniforms and exponentials of a simulated sample.
+        size: how many samples; n of a pool.
+    """
+
+    kernels: ModuleType
+    loss: str | None
+    params: Array
+    samples: Array | None
+    counts: np.ndarray
+    size: int
+
+    @property
+    def source(self) -> np.ndarray:
+        """What the kernels take samples from."""
+        return self.counts if self.samples is None else self.samples
+
+    @property
+    def _chunk(self) -> int:
+        return -(-self.size // _CHUNKS)
+
+    def sums(self, points: Array, chunks: int, size: int, second: bool = False) -> tuple[Array, Array]:
+        """Sums of gradients float64[chunks, P, d] at points float64[P, d]; g g' at the first float64[chunks, d, d]."""
+        d = points.shape[1]
+        sums, products = np.zeros((chunks, *points.shape)), np.zeros((chunks if second else 0, d, d))
+        points = np.ascontiguousarray(points)
+        self.kernels.pilot(chunks, points, self.params, self.source, size, np.uint64(0), sums, products)
+        return sums, products
+
+    def _means(self, points: Array) -> Array:
+        """Mean gradients of each chunk, weighted so that their average is that of all: float64[chunks, P, d]."""
+        return self.sums(points, _CHUNKS, self._chunk)[0] * (_CHUNKS / self._total)
+
+    @property
+    def _total(self) -> int:
+        return self._chunk * _CHUNKS if self.samples is None else self.size
+
+    def mean(self, theta: Array) -> Array:
+        return self._means(theta[None])[:, 0].mean(axis=0)
+
+    def jacobian(self, theta: Array, width: float) -> Array:
+        """Central differences of the mean gradient, of each chunk: [c, i, j] = d g_i / d theta_j."""
+        steps = np.diag(width * np.maximum(1.0, np.abs(theta)))
+        at = self._means(np.concatenate([theta + steps, theta - steps]))
+        d = len(theta)
+        return np.swapaxes((at[:, :d] - at[:, d:]) / (2.0 * np.diagonal(steps)[:, None]), 1, 2)
+
+    def _random_error(self, of_chunks: Array) -> Array:
+        if self.samples is not None:
+            return np.zeros(of_chunks.shape[1:])
+        return of_chunks.std(axis=0, ddof=1) / np.sqrt(_CHUNKS)
+
+    def geometry(self, guess: Array, given: Array | None) -> Geometry:
+        """Everything, from a first guess or the optimum that the user gives. Raises Wrong."""
+        first = guess if given is None else given
+        self._works(first)
+        theta = self._newton(first) if given is None else given
+        hessian, error = self.hessian(theta)
+        sums, products = self.sums(theta[None], _CHUNKS, self._chunk, second=True)
+        n = self._total
+        mean = sums[:, 0].sum(axis=0) / n
+        divisor = n - 1 if self.samples is None else n
+        noise = (products.sum(axis=0) - n * np.outer(mean, mean)) / divisor
+        noise_error = self._random_error(products * (_CHUNKS / n))
+        inverse = np.linalg.inv(hessian)
+        spread = np.sqrt(np.maximum(np.diagonal(noise), 0.0))
+        if given is None:
+            limit = 0.1 * spread / np.sqrt(n) + 1e-9 * np.sqrt(np.trace(products.sum(axis=0)) / n)
+            what = "no point with a mean gradient of zero was found"
+        else:
+            limit = 6.0 * spread / np.sqrt(n) if self.samples is None else 1e-6 * (spread + 1.0)
+            what = "problem.optimum is no optimum"
+        if (np.abs(mean) > limit).any():
+            j = int(np.argmax(np.abs(mean) - limit))
+            raise Wrong(
+                f"{'problem.guess' if given is None else 'problem.optimum'} must lead to an optimum, got a mean gradient "
+                f"of {mean[j]:.3g} in coordinate {j} ({what}); give a guess nearer to it, or see if the gradient is right"
+            )
+        random = self.samples is None and given is None
+        optimum_error = np.sqrt(np.maximum(np.diagonal(inverse @ noise @ inverse), 0.0) / n) if random else 0.0 * theta
+        return Geometry(theta, hessian, 0.5 * (noise + noise.T), optimum_error, error, noise_error)
+
+    def _works(self, theta: Array) -> None:
+        from numba.core.errors import NumbaError
+
+        try:
+            found = self.sums(theta[None], 1, min(self._chunk, 16))[0]
+            if self.loss is not None and np.isfinite(found).all():
+                self.check_gradient(theta + 0.125 * np.maximum(1.0, np.abs(theta)))
+        except NumbaError as error:
+            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+            reason = next((line for line in lines[1:] if not line.startswith(("-", "During", "File"))), lines[0])
+            raise Wrong(f"problem.kind must name functions that Numba compiles, got: {reason}; correct it") from None
+        if not np.isfinite(found).all():
+            j = int(np.flatnonzero(~np.isfinite(found[0, 0]))[0])
+            raise Wrong(
+                f"problem.kind must name a gradient that is finite at the guess, got {found[0, 0, j]} in coordinate {j}; "
+                "give another problem.guess, or write every coordinate of out"
+            )
+
+    def check_gradient(self, theta: Array) -> None:
+        """Compare gradients with central differences of the loss, sample by sample; Wrong names the coordinates.
+
+        A loss with kinks differs in the few samples that have one between the two points; a wrong gradient in many.
+        """
+        count, d = min(_TESTED, self.size), len(theta)
+        gradients = self.sums(theta[None], count, 1)[0][:, 0]
+        widths = _LOSS_WIDTH * np.maximum(1.0, np.abs(theta))
+        losses = np.zeros((count, 2 * d))
+        points = np.concatenate([theta + np.diag(widths), theta - np.diag(widths)])
+        self.kernels.pilot_losses(count, points, self.params, self.source, 1, np.uint64(0), losses)
+        differences = (losses[:, :d] - losses[:, d:]) / (2.0 * widths)
+        rounding = 1e-15 * np.abs(losses).max() / widths
+        off = np.abs(differences - gradients) > 1e-4 * (np.abs(differences) + np.abs(gradients)) + 1e-9 + 8 * rounding
+        share = off.mean(axis=0)
+        wrong = np.flatnonzero(~(share <= 0.05))
+        if wrong.size:
+            j, i = int(wrong[0]), int(np.argmax(off[:, wrong[0]]))
+            raise Wrong(
+                f"problem.kind must name the gradient of {self.loss}, got a wrong coordinate "
+                f"{', '.join(map(str, wrong))} (counted from 0): of coordinate {j} the gradient says "
+                f"{gradients[i, j]:.6g} and differences of the loss {differences[i, j]:.6g}; correct it"
+            )
+
+    def _newton(self, theta: Array) -> Array:
+        here = self.mean(theta)
+        for _ in range(60):
+            jacobian = self.jacobian(theta, _NEWTON_WIDTH).mean(axis=0)
+            values, vectors = np.linalg.eigh(0.5 * (jacobian + jacobian.T))
+            # Downhill also where the loss is not convex or flat.
+            values = np.maximum(np.abs(values), max(1e-8 * np.abs(values).max(), 1e-300))
+            step, t = -vectors @ ((vectors.T @ here) / values), 1.0
+            while t > 1e-6:
+                ahead = self.mean(theta + t * step)
+                if np.linalg.norm(ahead) < np.linalg.norm(here):
+                    break
+                t *= 0.5
+            else:
+                return theta
+            theta, here = theta + t * step, ahead
+        return theta
+
+    def hessian(self, theta: Array) -> tuple[Array, Array]:
+        """H and its error, float64[d, d]. Raises Wrong if it is not symmetric or not positive definite."""
+        best: tuple[float, Array, Array, Array] | None = None
+        larger = None
+        for width in _WIDTHS:
+            chunks = self.jacobian(theta, width)
+            value, random = chunks.mean(axis=0), self._random_error(chunks)
+            # The bias is of second order in the width, so the next larger one has 16 times as much.
+            if larger is not None:
+                error = np.abs(larger - value) / 15.0 + random
+                if best is None or np.linalg.norm(error) < best[0]:
+                    best = float(np.linalg.norm(error)), value, error, random
+            larger = value
+        assert best is not None
+        _, value, error, random = best
+        gap = np.abs(value - value.T)
+        if (gap > 8.0 * (error + error.T) + 1e-3 * np.abs(value).max()).any():
+            i, j = sorted(int(k) for k in np.unravel_index(np.argmax(gap), gap.shape))
+            raise Wrong(
+                f"problem.kind must name the gradient of a loss, got d g[{i}] / d theta[{j}] = {value[i, j]:.6g} and "
+                f"d g[{j}] / d theta[{i}] = {value[j, i]:.6g}; one of these coordinates is wrong"
+            )
+        value = 0.5 * (value + value.T)
+        values = np.linalg.eigvalsh(value)
+        if not values[0] > 1e-10 * np.abs(values).max():
+            raise Wrong(
+                f"problem.kind must have a positive definite Hessian at the optimum, got eigenvalues from {values[0]:.3g} "
+                f"to {values[-1]:.3g}; see if the gradient has the sign of an ascent, or add a ridge to the loss"
+            )
+        return value, error

@@ -4,6 +4,7 @@ import os
 import platform
 import sys
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,7 @@ def collect(
     }  # fmt: skip
 
 
+@cache
 def _version(name: str) -> str:
     try:
         return metadata.version(name)

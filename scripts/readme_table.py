@@ -48,7 +48,8 @@ def breast_cancer() -> list[str]:
     for row in report.rows:
         if row.quantity.startswith(("risk (all", "covariance (all", "risk (step", "covariance (step")):
             size = f"{sizes[row.arm]:g}" if row.arm in sizes else "-> 0"
-            quantity = row.quantity.split(" (")[0]
+            where = "all steps" if row.step is None else f"step {row.step}"
+            quantity = f"{row.quantity.split(' (')[0]}, {where}"
             lines.append(f"| {size} | {quantity} | {row.ratio:.4f} | {row.standard_error:.4f} | {row.z:+.2f} |")
     return lines
 

@@ -72,7 +72,11 @@ def panels(rows: int, columns: int, heights: tuple[float, ...], width: float = 4
 
 def save(figure: Any, path: Path) -> None:
     """Write a figure in the format of the suffix; the same input gives the same bytes."""
+    import logging
+
     import matplotlib
 
+    # The fonts that ship with matplotlib carry no date; fontTools warns of it on stderr for each PDF.
+    logging.getLogger("fontTools").setLevel(logging.ERROR)
     with matplotlib.rc_context(RC):
         figure.savefig(path, metadata=UNSTAMPED[path.suffix.lower()])

@@ -1,6 +1,5 @@
 """Damage is told in one line or does no harm; files of others are refused."""
 
-import random
 import subprocess
 import sys
 

@@ -126,7 +126,10 @@ def test_stopped_in_the_middle_it_goes_on_to_the_same_bytes(tmp_path):
 def test_time_limit(tmp_path):
     with pytest.raises(StoppedEarly, match="time limit reached with 0 of 2 cells finished"):
         fastsgd.sweep(tables(), tmp_path / "cut", vary={"sampling.batch": [1, 4]}, time_limit=1e-3)
-    assert set(states(tmp_path / "cut").values()) == {"waiting"}
+    # A worker may have begun a cell by then or not.
+    assert set(states(tmp_path / "cut").values()) <= {"waiting", "stopped"}
+    fastsgd.sweep(tables(), tmp_path / "cut", vary={"sampling.batch": [1, 4]})
+    assert set(states(tmp_path / "cut").values()) == {"finished"}
 
 
 def children():

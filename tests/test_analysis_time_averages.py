@@ -10,6 +10,8 @@ from fastsgd.analysis.time_averages import batch_error
 from fastsgd.analysis.zscores import z_pearson3, z_student
 from fastsgd.theory.time_averages import Sampling, averages
 
+pytestmark = pytest.mark.slow
+
 AVERAGE = {"burn_in": 20, "thin": 2, "batches": 8}
 
 

@@ -10,6 +10,8 @@ from fastsgd.engine import StoppedEarly
 from fastsgd.plan import make_plan
 from fastsgd.spec import load_spec
 
+pytestmark = pytest.mark.slow
+
 AVERAGE = {"burn_in": 4, "thin": 3, "batches": 5}
 SAMPLED = list(range(7, 41, 3))
 POOL = {"kind": "glm", "family": "logistic", "data": {"generate": {"samples": 60, "dimension": 2, "seed": 3}}}

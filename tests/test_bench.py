@@ -17,6 +17,8 @@ from benchmarks.core import OURS, Unavailable, digest  # noqa: E402
 from benchmarks.main import main  # noqa: E402
 from benchmarks.turns import Machine, Result, spread  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 TURNS = [name for name in SUBJECTS if name != "memory"]
 
 

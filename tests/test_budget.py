@@ -14,6 +14,8 @@ from fastsgd.cli.entry import exit_code
 from fastsgd.errors import InputError
 from fastsgd.theory import complexity
 
+pytestmark = pytest.mark.slow
+
 SPEC = {
     "name": "small",
     "seed": 3,

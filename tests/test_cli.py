@@ -12,6 +12,8 @@ import pytest
 import fastsgd
 from fastsgd.cli.entry import exit_code
 
+pytestmark = pytest.mark.slow
+
 SPEC = """
 name = "small"
 seed = 20261123

@@ -14,6 +14,8 @@ from fastsgd.cli.entry import exit_code
 from fastsgd.costs import Rates, cost_of_run, measure, study
 from fastsgd.costs.model import cells_of
 
+pytestmark = pytest.mark.slow
+
 RATES = Rates(2, 512, 1.0, 0.02, 1e-6, 1e-5, 0.05, 1e-9, 10**8, 0.5)
 LOGISTIC = {
     "kind": "glm",

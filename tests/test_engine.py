@@ -200,6 +200,7 @@ steps = [100, HORIZON]
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_leave_a_resumable_file_within_two_seconds(tmp_path, number):
     spec = tmp_path / "long.toml"

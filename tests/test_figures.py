@@ -11,6 +11,8 @@ from fastsgd.errors import InputError
 from fastsgd.figures import figure, plot
 from fastsgd.figures.style import look
 
+pytestmark = pytest.mark.slow
+
 HESSIAN, NOISE = matrices(3)
 
 

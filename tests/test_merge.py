@@ -12,6 +12,8 @@ from fastsgd import merging
 from fastsgd.cli.entry import exit_code
 from fastsgd.errors import InputError, RunError, StoppedEarly
 
+pytestmark = pytest.mark.slow
+
 ARMS = {"a": {}, "b": {"problem.noise.kind": "isotropic"}}
 
 

@@ -16,6 +16,8 @@ from fastsgd.cli.entry import exit_code
 from fastsgd.errors import InputError, RunError, StoppedEarly
 from fastsgd.store.index import read_index
 
+pytestmark = pytest.mark.slow
+
 VARY = {"step.size": [0.1, 0.9], "sampling.batch": [1, 4]}
 LONG = tables(replicates=2048, record__steps=[100, 60_000])
 

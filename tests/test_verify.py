@@ -184,6 +184,7 @@ print("harmless or found", seen)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", ["whole", "unfinished"])
 def test_random_flips_and_truncations_are_found_or_harmless(which, request, tmp_path):
     path = request.getfixturevalue(which)

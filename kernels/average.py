@@ -11,13 +11,12 @@ of the lower triangle (`tiles`, `untile`), each updated in registers by all repl
 import numpy as np
 
 from ._jit import LANES, inline, jit
-from .normal import fill_steps
+from .normal import start_words
 from .parallel import parallel
-from .quadratic import load_block, run_steps, steps_together, store_block
+from .quadratic import load_block, run_steps, store_block
 from .vector import (
     doubles,
     fma,
-    lane_numbers,
     load,
     panel_fma,
     panel_fma_rows,
@@ -30,6 +29,7 @@ from .vector import (
     store,
     store_transposed,
 )
+from .views import workspace
 
 GROUP = 16
 
@@ -148,26 +148,32 @@ def _average_groups(
     batches = risk.shape[2]
     side = (dimension + 7) // 8 * 8
     length = arms * side * LANES
-    state = np.zeros(_PARTS * length)
-    chunk = steps_together(dimension)
-    z = np.empty(max(chunk * (dimension + 1) * LANES, GROUP * side))
+    state = workspace(_PARTS * length)
+    state[:] = 0.0
+    words = np.empty(_PARTS * 4 * LANES, np.uint64)
+    z = workspace(max((dimension + 1) * LANES, GROUP * side))
     # A sample is laid out where the normals were: they are used up by then, and the first-level cache is small.
     x = z
     lane_risk = np.empty(LANES)
     for part in range(_PARTS):
         if begin + part * LANES < replicates:
             load_block(delta, begin + part * LANES, side, state[part * length : (part + 1) * length])
+        lane = replicate + np.uint64(begin + part * LANES)
+        start_words(seed, purpose, lane, first_step, words[part * 4 * LANES : (part + 1) * 4 * LANES])
     done = 0
     while done < eta.shape[1]:
         now = np.int64(first_step) + done
         taken = _sample_number(now, burn_in, thin)
         ahead = burn_in + (taken + 1) * thin - now
-        steps = min(chunk, eta.shape[1] - done, ahead)
+        steps = min(eta.shape[1] - done, ahead)
         for part in range(_PARTS):
-            numbers = lane_numbers(LANES) + (replicate + np.uint64(begin + part * LANES))
-            fill_steps(steps, dimension, purpose, numbers, np.uint64(now), seed, z)
+            lane = replicate + np.uint64(begin + part * LANES)
+            ahead_words = words[part * 4 * LANES : (part + 1) * 4 * LANES]
             block = state[part * length : (part + 1) * length]
-            run_steps(minus_lam, coefficients, starts, eta, z, done, steps, side, block)
+            run_steps(
+                minus_lam, coefficients, starts, eta, done, steps, seed, purpose, lane, np.uint64(now), ahead_words, z, side,
+                block,
+            )  # fmt: skip
         done += steps
         if steps == ahead and taken < samples:
             batch = taken * batches // samples
@@ -200,7 +206,7 @@ def average_quadratic(
 
     burn_in, thin, samples  int64: steps before the first sample's interval, steps a sample, samples in all
     metric    float64[A, side * side] F in working coordinates, padded, or float64[A, side] its diagonal (`diagonal`)
-    delta     float64[A, R, d]             iterates, overwritten
+    delta     float64[A, R, d]             iterates, overwritten; first_replicate is a multiple of 16
     first     float64[groups, A, side]     sums of Delta, added to
     second    float64[groups, A, tiles]    sums of Delta Delta', added to
     risk      float64[A, R, B]             sums of the risk over each batch of samples, added to

@@ -39,20 +39,26 @@ _LN2_HIGH = 6.93147180369123816490e-01  # ln 2 with its last 21 bits zero, so th
 _LN2_LOW = 1.90821492927058770002e-10
 
 _EXPONENT = np.uint64(52)
+_MANTISSA = np.uint64(0x000FFFFFFFFFFFFF)
+_SQRT_HALF_BITS = np.uint64(0x3FE6A09E667F3BCD)
 _SQRT_HALF_SHIFT = np.uint64(0x3FF0000000000000 - 0x3FE6A09E667F3BCD)  # moves sqrt(1/2) to the edge of a binade
-_BIAS = np.uint64(1023)
 _TWO_52_BITS = np.uint64(0x4330000000000000)
 _TWO_52_BIASED = 4503599627370496.0 + 1023.0
 
 
 @inline
-def log(x):
-    """Natural logarithm of positive, normal, finite doubles; error below 0.8 ulp (also next to 1)."""
+def log_begin(x):
+    """First half of `log`, up to a division: other work may stand between the halves while it is under way."""
     bits = as_words(x)
-    exponent = (bits + _SQRT_HALF_SHIFT) >> _EXPONENT
-    f = as_double(bits - ((exponent - _BIAS) << _EXPONENT)) - 1.0  # x = 2^e (1 + f), sqrt(1/2) <= 1 + f < sqrt(2)
-    e = as_double(exponent | _TWO_52_BITS) - _TWO_52_BIASED
-    s = f / (f + 2.0)
+    shifted = bits + _SQRT_HALF_SHIFT
+    f = as_double((shifted & _MANTISSA) + _SQRT_HALF_BITS) - 1.0  # x = 2^e (1 + f), sqrt(1/2) <= 1 + f < sqrt(2)
+    e = as_double((shifted >> _EXPONENT) | _TWO_52_BITS) - _TWO_52_BIASED
+    return e, f, f / (f + 2.0)
+
+
+@inline
+def log_end(e, f, s):
+    """Second half of `log`: from what `log_begin` returned."""
     z = s * s
     p = fma(z, _LOG[6], _LOG[5])
     p = fma(z, p, _LOG[4])
@@ -63,6 +69,13 @@ def log(x):
     half_square = (0.5 * f) * f
     tail = fma(s, fma(z, p, half_square), e * _LN2_LOW)
     return fma(e, _LN2_HIGH, f - (half_square - tail))
+
+
+@inline
+def log(x):
+    """Natural logarithm of positive, normal, finite doubles; error below 0.8 ulp (also next to 1)."""
+    e, f, s = log_begin(x)
+    return log_end(e, f, s)
 
 
 @inline

@@ -7,9 +7,9 @@ second, two bits give the quadrant and 52 an angle. One Philox call makes two no
 import numpy as np
 
 from ._jit import LANES, inline, jit
-from .elementary import log, sincos_quarter
-from .philox import counter_high, philox4x32
-from .vector import as_double, as_words, lane_numbers, select, sqrt, store
+from .elementary import log_begin, log_end, sincos_quarter
+from .philox import Words, begin_rounds, block_words, counter_high, rounds_2_to_5, rounds_6_to_9, step_of
+from .vector import as_double, as_words, join_low, lane_numbers, load, select, sqrt, store
 
 _LOW = np.uint64(0xFFFFFFFF)
 _32 = np.uint64(32)
@@ -20,15 +20,21 @@ _MANTISSA = np.uint64(0x000FFFFFFFFFFFFF)
 _SIGN = np.uint64(0x8000000000000000)
 _SWAP = np.uint64(0x4000000000000000)
 _0 = np.uint64(0)
+_1 = np.uint64(1)
+_2 = np.uint64(2)
+_3 = np.uint64(3)
+_W = np.uint64(LANES)
 
 
 @inline
-def box_muller(w0, w1, w2, w3):
-    """Two independent standard normals from four random words (only their low 32 bits count)."""
-    first = (w0 & _LOW) | (w1 << _32)
-    second = (w2 & _LOW) | (w3 << _32)
-    u = 2.0 - as_double((first >> _12) | _ONE_BITS)
-    radius = sqrt(-2.0 * log(u))
+def _uniform(first):
+    """A uniform in (0, 1] from the upper 52 bits of a word."""
+    return 2.0 - as_double((first >> _12) | _ONE_BITS)
+
+
+@inline
+def _on_circle(radius, second):
+    """The point of a circle at the angle that a word gives."""
     # The circle is the arc |angle| <= pi/4, its mirror image (sign bit), and both turned a quarter (swap bit).
     r = as_double(((second >> _10) & _MANTISSA) | _ONE_BITS) - 1.5
     sine, cosine = sincos_quarter(r)
@@ -38,41 +44,84 @@ def box_muller(w0, w1, w2, w3):
 
 
 @inline
-def normal_pair(block, step_low, replicate_low, high, k0, k1):
-    """Normals 2 block and 2 block + 1 of an address; `high` from `counter_high`."""
-    w0, w1, w2, w3 = philox4x32(block, step_low, replicate_low, high, k0, k1)
-    return box_muller(w0, w1, w2, w3)
+def box_muller(w0, w1, w2, w3):
+    """Two independent standard normals from four random words (only their low 32 bits count)."""
+    e, f, s = log_begin(_uniform(join_low(w0, w1)))
+    return _on_circle(sqrt(-2.0 * log_end(e, f, s)), join_low(w2, w3))
 
 
 @inline
-def fill_normals(count, purpose, replicate, step, k0, k1, out, begin):
-    """Normals 0 .. count - 1 of `LANES` replicates at one step: out[begin + j * LANES + lane], room for an even count.
+def normals_and_next(w, at, block, k0, k1):
+    """Two normals from the words w, and the words of `block` of the step `at`.
 
-    replicate: vector of replicate numbers; step, count: uint64.
+    Box-Muller and Philox are each one long chain of latencies, too long for the processor to overlap by itself: here the
+    rounds of the next block stand behind the division and the square root of this one.
     """
-    low = replicate & _LOW
-    high = counter_high(purpose, replicate, step)
-    step_low = step & _LOW
-    for block in range(np.uint64((count + np.uint64(1)) >> np.uint64(1))):
-        a, b = normal_pair(np.uint64(block), step_low, low, high, k0, k1)
-        at = begin + np.uint64(block) * np.uint64(2 * LANES)
-        store(out, at, a)
-        store(out, at + np.uint64(LANES), b)
+    e, f, s = log_begin(_uniform(join_low(w.c0, w.c1)))
+    c0, c1, c2, c3 = begin_rounds(at, block, k0, k1)
+    c0, c1, c2, c3 = rounds_2_to_5(c0, c1, c2, c3, k0, k1)
+    radius = sqrt(-2.0 * log_end(e, f, s))
+    following = rounds_6_to_9(c0, c1, c2, c3, k0, k1)
+    a, b = _on_circle(radius, join_low(w.c2, w.c3))
+    return a, b, following
 
 
 @inline
-def fill_steps(steps, dimension, purpose, replicate, first_step, seed, out):
-    """Normals 0 .. dimension - 1 of `steps` successive steps, one step after another, each with room for an even count."""
-    stride = np.uint64(dimension + dimension % 2) * np.uint64(LANES)
-    for k in range(steps):
-        step = first_step + np.uint64(k)
-        at = np.uint64(k) * stride
-        fill_normals(np.uint64(dimension), purpose, replicate, step, seed & _LOW, seed >> _32, out, at)
+def address(purpose, first_replicate, replicate, step, k0):
+    """Of `LANES` replicates from first_replicate on, which share the bits above the 32nd; replicate: their low words."""
+    return step_of(replicate, counter_high(purpose, first_replicate, step), step, k0)
+
+
+@inline
+def fill_normals(count, w, now, following, k0, k1, out):
+    """Normals 0 .. count - 1 of a step: out[j * LANES + lane], room for an even count.
+
+    w: the words of block 0 of the step `now`. Returns those of the step `following`.
+    """
+    at = _0
+    for block in range(_1, (count + _1) >> _1):
+        a, b, w = normals_and_next(w, now, np.uint64(block), k0, k1)
+        store(out, at, a)
+        store(out, at + _W, b)
+        at += _W + _W
+    a, b, w = normals_and_next(w, following, _0, k0, k1)
+    store(out, at, a)
+    store(out, at + _W, b)
+    return w
+
+
+@inline
+def load_words(kept):
+    """The words of a block of lanes from the flat uint64[4 LANES] that `store_words` wrote."""
+    return Words(load(kept, _0, LANES), load(kept, _W, LANES), load(kept, _2 * _W, LANES), load(kept, _3 * _W, LANES))
+
+
+@inline
+def store_words(w, kept):
+    store(kept, _0, w.c0)
+    store(kept, _W, w.c1)
+    store(kept, _2 * _W, w.c2)
+    store(kept, _3 * _W, w.c3)
+
+
+@inline
+def low_words(first_replicate):
+    """The low words of replicates first_replicate .. + LANES - 1."""
+    return (lane_numbers(LANES) + first_replicate) & _LOW
+
+
+@jit
+def start_words(seed, purpose, first_replicate, step, kept):
+    """The words of block 0 of a step, with which its normals begin, into the flat uint64[4 LANES] kept."""
+    k0, k1 = seed & _LOW, seed >> _32
+    at = address(purpose, first_replicate, low_words(first_replicate), step, k0)
+    store_words(block_words(at, _0, k0, k1), kept)
 
 
 @jit
 def normals(seed, purpose, first_replicate, step, count, out):
     """Normals 0 .. count - 1 of replicates first_replicate .. + LANES - 1 at one step, as out[count (even), LANES] flat."""
-    replicate = lane_numbers(LANES) + first_replicate
-    fill_normals(count, purpose, replicate, step, seed & _LOW, seed >> _32, out, np.uint64(0))
+    k0, k1 = seed & _LOW, seed >> _32
+    at = address(purpose, first_replicate, low_words(first_replicate), step, k0)
+    fill_normals(count, block_words(at, _0, k0, k1), at, at, k0, k1, out)
     return 0

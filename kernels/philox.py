@@ -11,6 +11,8 @@ The counter is the address of a draw, the key is the seed, so a number is a pure
 Addresses do not overlap for replicates below 2^40, steps below 2^48 and blocks below 2^32.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from ._jit import inline
@@ -69,3 +71,64 @@ def philox4x32(c0, c1, c2, c3, k0, k1):
     f0, f1, f2, f3 = _round(f0, f1, f2, f3, k0 + _W0[7], k1 + _W1[7])
     f0, f1, f2, f3 = _round(f0, f1, f2, f3, k0 + _W0[8], k1 + _W1[8])
     return _round(f0, f1, f2, f3, k0 + _W0[9], k1 + _W1[9])
+
+
+# ---- the blocks of successive steps, lanes across replicates ----------------------------------------------------------
+
+
+class Words(NamedTuple):
+    """Four random words of each lane (their low 32 bits), as a generator in the midst of its rounds or at their end."""
+
+    c0: object
+    c1: object
+    c2: object
+    c3: object
+
+
+class Step(NamedTuple):
+    """What all blocks of one step share: the first round, half of the second, and the upper counter word (a scalar)."""
+
+    first: object
+    second: object
+    high: np.uint64
+
+
+@inline
+def step_of(replicate, high, step, k0):
+    """The shared part of an address; replicate: vector of the lanes' low words; high: `counter_high`, the same in all lanes."""
+    first = replicate * _M1
+    return Step(first, (((first >> _32) ^ ((step & _LOW) ^ k0)) & _LOW) * _M0, high)
+
+
+@inline
+def begin_rounds(at, block, k0, k1):
+    """Rounds 0 and 1 of a block: all but two multiplications are shared with the step or the same in all lanes."""
+    p0 = block * _M0
+    p1 = (((p0 >> _32) ^ at.high ^ k1) & _LOW) * _M1
+    c0 = at.first ^ ((p1 >> _32) ^ (k0 + _W0[1]))
+    c2 = (at.second >> _32) ^ ((p0 & _LOW) ^ (k1 + _W1[1]))
+    return c0, p1 & _LOW, c2, at.second
+
+
+@inline
+def rounds_2_to_5(c0, c1, c2, c3, k0, k1):
+    c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0 + _W0[2], k1 + _W1[2])
+    c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0 + _W0[3], k1 + _W1[3])
+    c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0 + _W0[4], k1 + _W1[4])
+    return _round(c0, c1, c2, c3, k0 + _W0[5], k1 + _W1[5])
+
+
+@inline
+def rounds_6_to_9(c0, c1, c2, c3, k0, k1):
+    c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0 + _W0[6], k1 + _W1[6])
+    c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0 + _W0[7], k1 + _W1[7])
+    c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0 + _W0[8], k1 + _W1[8])
+    return Words(*_round(c0, c1, c2, c3, k0 + _W0[9], k1 + _W1[9]))
+
+
+@inline
+def block_words(at, block, k0, k1):
+    """The words of a block of a step: `philox4x32` of its address."""
+    c0, c1, c2, c3 = begin_rounds(at, block, k0, k1)
+    c0, c1, c2, c3 = rounds_2_to_5(c0, c1, c2, c3, k0, k1)
+    return rounds_6_to_9(c0, c1, c2, c3, k0, k1)

@@ -14,11 +14,10 @@ first-level cache. C is packed in panels of rows (`pack`), whose accumulators st
 import numpy as np
 
 from ._jit import LANES, inline, jit
-from .normal import fill_steps
+from .normal import address, fill_normals, load_words, low_words, normals_and_next, start_words, store_words
 from .parallel import parallel
 from .vector import (
     fma,
-    lane_numbers,
     load,
     panel_axpy,
     panel_fma,
@@ -28,21 +27,26 @@ from .vector import (
     panel_triangle,
     store,
 )
+from .views import workspace
 
 _W = np.uint64(LANES)
+_0 = np.uint64(0)
 _1 = np.uint64(1)
+_LOW = np.uint64(0xFFFFFFFF)
+_32 = np.uint64(32)
 
 _PANELS = (8, 4, 2, 1) if LANES >= 16 else (4, 2, 1)
 _TALL = np.uint64(_PANELS[0])
-_TOGETHER = 32  # normals a replicate that are made before they are used
 
 
 def panels(dimension):
-    """Heights of the panels that cover `dimension` rows, top to bottom: the tallest first, then a remainder."""
+    """Heights of the panels that cover `dimension` rows, top to bottom.
+
+    The low ones stand first, where the rows are short: a low panel has too few accumulators to hide latencies.
+    """
     tallest = _PANELS[0]
-    heights = [tallest] * (dimension // tallest)
     rest = dimension % tallest
-    return heights + [h for h in _PANELS[1:] if rest & h]
+    return [h for h in _PANELS[1:] if rest & h] + [tallest] * (dimension // tallest)
 
 
 def pack(factors):
@@ -70,14 +74,14 @@ def _rows(height):
     """One panel of `height` rows of the recursion, as a function that melts into the step."""
 
     @inline
-    def rows(top, start, at, coefficients, minus_lam, eta, z, source, delta, offset):
+    def rows(top, start, at, coefficients, minus_lam, eta, z, delta, offset):
         row = offset + top * _W
         position = panel_load(height, delta, row, LANES)
         drift = panel_scale(minus_lam, top, position)
         for j in range(start, top):
-            drift = panel_fma(drift, 0, coefficients, at, load(z, source + np.uint64(j) * _W, LANES))
+            drift = panel_fma(drift, 0, coefficients, at, load(z, np.uint64(j) * _W, LANES))
             at += np.uint64(height)
-        drift = panel_triangle(drift, coefficients, at, z, source + top * _W)
+        drift = panel_triangle(drift, coefficients, at, z, top * _W)
         panel_store(delta, row, panel_axpy(eta, drift, position))
         return at + np.uint64(height * height)
 
@@ -91,72 +95,83 @@ _rows_1 = _rows(1)
 
 
 @inline
-def _step(dimension, coefficients, starts, minus_lam, eta, z, source, delta, offset):
+def _step(dimension, coefficients, starts, minus_lam, eta, z, delta, offset):
     """Delta <- Delta + eta (C z - lam Delta) for one arm of one block."""
-    at = np.uint64(0)
-    top = np.uint64(0)
-    panel = np.uint64(0)
-    while top + _TALL <= dimension:
-        if np.uint64(8) == _TALL:
-            at = _rows_8(top, starts[panel], at, coefficients, minus_lam, eta, z, source, delta, offset)
-        else:
-            at = _rows_4(top, starts[panel], at, coefficients, minus_lam, eta, z, source, delta, offset)
-        top += _TALL
-        panel += _1
-    rest = dimension - top
-    if rest & np.uint64(4):
-        at = _rows_4(top, starts[panel], at, coefficients, minus_lam, eta, z, source, delta, offset)
+    at = _0
+    top = _0
+    panel = _0
+    if dimension % _TALL & np.uint64(4):
+        at = _rows_4(top, starts[panel], at, coefficients, minus_lam, eta, z, delta, offset)
         top += np.uint64(4)
         panel += _1
-    if rest & np.uint64(2):
-        at = _rows_2(top, starts[panel], at, coefficients, minus_lam, eta, z, source, delta, offset)
+    if dimension & np.uint64(2):
+        at = _rows_2(top, starts[panel], at, coefficients, minus_lam, eta, z, delta, offset)
         top += np.uint64(2)
         panel += _1
-    if rest & _1:
-        _rows_1(top, starts[panel], at, coefficients, minus_lam, eta, z, source, delta, offset)
+    if dimension & _1:
+        at = _rows_1(top, starts[panel], at, coefficients, minus_lam, eta, z, delta, offset)
+        top += _1
+        panel += _1
+    while top < dimension:
+        if np.uint64(8) == _TALL:
+            at = _rows_8(top, starts[panel], at, coefficients, minus_lam, eta, z, delta, offset)
+        else:
+            at = _rows_4(top, starts[panel], at, coefficients, minus_lam, eta, z, delta, offset)
+        top += _TALL
+        panel += _1
 
 
 @jit
-def _advance_two(minus_lam, coefficients, eta, z, steps, first, state):
-    """`steps` steps of a block in two dimensions (one arm) with the state in registers; the operations are those of `_step`."""
-    x = load(state, np.uint64(0), LANES)
+def _run_two(minus_lam, coefficients, eta, begin, steps, seed, purpose, replicate, first_step, words, state):
+    """`run_steps` of one arm in two dimensions, with normals and state in registers; the operations are those of `_step`."""
+    k0, k1 = seed & _LOW, seed >> _32
+    lanes = low_words(replicate)
+    w = load_words(words)
+    x = load(state, _0, LANES)
     y = load(state, _W, LANES)
-    at = np.uint64(0)
-    for k in range(first, first + steps):
-        z0 = load(z, at, LANES)
-        z1 = load(z, at + _W, LANES)
+    step = first_step
+    for k in range(begin, begin + steps):
+        step += _1
+        z0, z1, w = normals_and_next(w, address(purpose, replicate, lanes, step, k0), _0, k0, k1)
         drift_x = fma(coefficients[0], z0, minus_lam[0] * x)
         drift_y = fma(coefficients[3], z1, fma(coefficients[1], z0, minus_lam[1] * y))
         x = fma(eta[k], drift_x, x)
         y = fma(eta[k], drift_y, y)
-        at += np.uint64(2) * _W
-    store(state, np.uint64(0), x)
+    store_words(w, words)
+    store(state, _0, x)
     store(state, _W, y)
 
 
 @inline
-def steps_together(dimension):
-    """How many steps' normals are made before they are used: in few dimensions one step gives too little to overlap."""
-    return max(1, _TOGETHER // (dimension + dimension % 2))
+def run_steps(
+    minus_lam, coefficients, starts, eta, begin, steps, seed, purpose, replicate, first_step, words, z, rows, state
+):
+    """Steps first_step .. first_step + steps - 1 of all arms of one block, with eta[:, begin ...].
 
-
-@inline
-def run_steps(minus_lam, coefficients, starts, eta, z, first, steps, rows, state):
-    """Steps first .. first + steps - 1 of all arms of one block, with their normals in z.
-
-    state: flat [arm, rows >= d, LANES]; eta: float64[A, K].
+    replicate: of the first lane; words: of first_step (`start_words`), then of the step after the last; z: room for the
+    normals of a step; state: flat [arm, rows >= d, LANES].
     """
     arms, dimension = minus_lam.shape
     d = np.uint64(dimension)
     if arms == 1 and dimension == 2 and starts[0] == 0:
-        _advance_two(minus_lam[0], coefficients[0], eta[0], z, steps, first, state)
+        _run_two(
+            minus_lam[0], coefficients[0], eta[0], begin, steps, seed, purpose, replicate, first_step, words, state
+        )
         return
-    stride = np.uint64(dimension + dimension % 2) * _W
-    for k in range(steps):
-        source = np.uint64(k) * stride
+    k0, k1 = seed & _LOW, seed >> _32
+    lanes = low_words(replicate)
+    w = load_words(words)
+    step = first_step
+    now = address(purpose, replicate, lanes, step, k0)
+    for k in range(begin, begin + steps):
+        step += _1
+        following = address(purpose, replicate, lanes, step, k0)
+        w = fill_normals(d, w, now, following, k0, k1, z)
+        now = following
         for a in range(arms):
             offset = np.uint64(a * rows) * _W
-            _step(d, coefficients[a], starts, minus_lam[a], eta[a, first + k], z, source, state, offset)
+            _step(d, coefficients[a], starts, minus_lam[a], eta[a, k], z, state, offset)
+    store_words(w, words)
 
 
 @inline
@@ -184,15 +199,29 @@ def _advance_blocks(block, minus_lam, coefficients, starts, eta, seed, purpose, 
     """Run the replicates of one block (rows block * LANES ... of delta) through the steps of a segment."""
     arms, _, dimension = delta.shape
     begin = block * LANES
-    chunk = steps_together(dimension)
-    z = np.empty(chunk * (dimension + 1) * LANES)
-    state = np.zeros(arms * dimension * LANES)
+    z = workspace((dimension + 1) * LANES)
+    words = np.empty(4 * LANES, np.uint64)
+    state = workspace(arms * dimension * LANES)
+    state[:] = 0.0
     load_block(delta, begin, dimension, state)
-    numbers = lane_numbers(LANES) + (replicate + np.uint64(begin))
-    for first in range(0, eta.shape[1], chunk):
-        steps = min(chunk, eta.shape[1] - first)
-        fill_steps(steps, dimension, purpose, numbers, first_step + np.uint64(first), seed, z)
-        run_steps(minus_lam, coefficients, starts, eta, z, first, steps, dimension, state)
+    first = replicate + np.uint64(begin)
+    start_words(seed, purpose, first, first_step, words)
+    run_steps(
+        minus_lam,
+        coefficients,
+        starts,
+        eta,
+        0,
+        eta.shape[1],
+        seed,
+        purpose,
+        first,
+        first_step,
+        words,
+        z,
+        dimension,
+        state,
+    )
     store_block(state, begin, dimension, delta)
     return np.int64(0)
 
@@ -207,7 +236,16 @@ def advance_quadratic(minus_lam, coefficients, starts, eta, seed, purpose, first
     seed, purpose, first_replicate, first_step: uint64
     delta         float64[A, R, d] Delta in the eigenbasis of H, overwritten
     """
-    blocks = -(-delta.shape[1] // LANES)
+    replicates = delta.shape[1]
+    # The lanes of a block share the bits of a replicate's number above the 32nd.
+    turn = -int(first_replicate) % 2**32
+    if turn % LANES and turn < replicates:
+        for part, first in ((slice(0, turn), first_replicate), (slice(turn, None), first_replicate + np.uint64(turn))):
+            rows = np.ascontiguousarray(delta[:, part])
+            advance_quadratic(minus_lam, coefficients, starts, eta, seed, purpose, first, first_step, rows)
+            delta[:, part] = rows
+        return 0
+    blocks = -(-replicates // LANES)
     return _advance_blocks(
         blocks, minus_lam, coefficients, starts, eta, seed, purpose, first_replicate, first_step, delta
     )

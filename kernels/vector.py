@@ -221,6 +221,20 @@ def as_words(typingctx, x):
 
 
 @intrinsic(prefer_literal=True)
+def join_low(typingctx, low, high):
+    """Words made of the low 32 bits of two: (low & 0xFFFFFFFF) | (high << 32), as one shuffle."""
+
+    def emit(context, builder, sig, args):
+        halves = ir.VectorType(ir.IntType(32), 2 * low.lanes)
+        order = [2 * lane + side * halves.count for lane in range(low.lanes) for side in (0, 1)]
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), halves.count), order)
+        parts = (builder.bitcast(x, halves) for x in args)
+        return builder.bitcast(builder.shuffle_vector(*parts, mask), low.llvm)
+
+    return low(low, high), emit
+
+
+@intrinsic(prefer_literal=True)
 def doubles(typingctx, x, lanes):
     """A vector of `lanes` (a constant) doubles, all equal to x."""
     result = Vector("f", lanes.literal_value)

@@ -1,11 +1,21 @@
-"""Flat arrays of doubles: two vectors written in turn, and parts of an array without a reference to it."""
+"""Flat arrays of doubles: memory that suits vectors, two vectors written in turn, parts of an array without a reference to it."""
 
+import numpy as np
 from llvmlite import ir
 from numba.core import types
 from numba.core.extending import intrinsic
 from numba.np.arrayobj import populate_array
 
+from ._jit import inline
 from .vector import Vector, _pointer
+
+
+@inline
+def workspace(count):
+    """Uninitialised float64[count] that begins with a cache line: a 64-byte vector across two lines costs two accesses."""
+    room = np.empty(count + 7)
+    skip = (-(room.ctypes.data >> 3)) & 7
+    return room[skip : skip + count]
 
 
 @intrinsic(prefer_literal=True)

@@ -1,4 +1,4 @@
-"""Flat arrays of doubles: memory that suits vectors, two vectors written in turn, parts of an array without a reference to it."""
+"""Flat arrays of doubles: memory that suits vectors, two vectors written in turn, parts without a reference to the whole."""
 
 import numpy as np
 from llvmlite import ir

@@ -105,6 +105,8 @@ def run(
         used = use_threads(threads)
         try:
             plan = checked_plan(checked.draw_seed(), (first, rows), allow_unstable)
+            if existing is not None:
+                check_same(plan, existing)
             warm(plan)
             if existing is not None:
                 say(f"resuming {target}")
@@ -146,6 +148,24 @@ def compare(spec: Spec, existing: store.Run, first: int, rows: int) -> None:
     if lines:
         advice = "give another file with -o, or --force to replace it"
         raise InputError([f"{existing.path} holds a run of another spec; {advice}", *lines])
+
+
+def check_same(plan: Plan, existing: store.Run) -> None:
+    """InputError unless this software makes of a stored run's spec what the run was made with, to the last bit."""
+    from fastsgd.kernels import STREAM_VERSION
+
+    path, remedy = existing.path, "go on with the software that made it, or make it anew"
+    if existing.stream_version != STREAM_VERSION:
+        raise InputError(
+            f"{path} has random numbers of version {existing.stream_version}, this fastsgd makes {STREAM_VERSION}; {remedy}"
+        )
+    for a, arm in enumerate(plan.arms):
+        kept = existing.problem(plan.names[a])
+        sizes = {"step_size": (plan.schedules[a](existing.steps), existing.step_sizes(plan.names[a]))}
+        pairs = {name: (value, kept.get(name)) for name, value in stored(arm.problem).items()} | sizes
+        for name, (here, there) in pairs.items():
+            if there is None or np.asarray(here).tobytes() != there.tobytes():
+                raise InputError(f"{path} has {name} of {plan.names[a]} with other digits than found here; {remedy}")
 
 
 def _span(first: int, rows: int) -> str:

@@ -14,6 +14,7 @@ COMMANDS = {
     "show": "Say what a run is.",
     "sweep": "Run every cell of a grid, each as an ordinary run in one folder.",
     "merge": "Put the shards of a run together.",
+    "extend": "Give a finished run more replicates or more steps.",
     "verify": "Check run files for damage.",
     "plot": "Draw runs with their predictions.",
     "estimate": "Fit a model to data and say which step sizes and batch suit it.",

@@ -28,6 +28,20 @@ class Duration(click.ParamType):
         return seconds
 
 
+class Steps(click.ParamType):
+    """Whole numbers > 0 with commas between, to a tuple."""
+
+    name = "T[,T]..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """The numbers, or a usage error."""
+        if isinstance(value, tuple):
+            return value
+        if not re.fullmatch(r"\s*\d{1,18}\s*(,\s*\d{1,18}\s*)*", value):
+            self.fail(f"{value!r} is no list of steps; write 20000 or 15000,20000", param, ctx)
+        return tuple(int(part) for part in value.split(","))
+
+
 def key_values(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
     """Check that each value is KEY=VALUE."""
     for value in values:
@@ -55,6 +69,9 @@ threads_option = click.option(
 )
 time_limit_option = click.option(
     "--time-limit", type=Duration(), help="Stop by then with exit code 75; run again to go on."
+)
+code_option = click.option(
+    "--code", type=PATH, metavar="FILE", help="The Python file of a problem of your own; a run holds no code."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 csv_option = click.option("--csv", "as_csv", is_flag=True, help="Print the table as CSV.")

@@ -71,6 +71,7 @@ class Files:
         self._arrays = {f"{STORED}{sha}": frozen(array) for sha, array in (attached or {}).items()}
         self._tables: dict[tuple[str, str], DataTable] = {}
         self._sources: dict[str, bytes] = {}
+        self._places: dict[str, Path] = {}
 
     def __eq__(self, other: object) -> bool:
         """Where arrays come from is no part of what a spec says; its identity compares the numbers."""
@@ -79,7 +80,20 @@ class Files:
     __hash__ = None  # type: ignore[assignment]
 
     def path(self, name: str) -> Path:
-        return self.base / name
+        return self._places.get(name, self.base / name)
+
+    def attach_source(self, name: str, path: Path) -> None:
+        """Let a name that a stored run has mean the Python file at `path`. InputError if that is another text."""
+        if reason := why_unreadable(path):
+            raise InputError(f"{path} {reason}")
+        text = path.read_bytes()
+        found, wanted = hashlib.sha256(text).hexdigest(), name.removeprefix(STORED).removesuffix(".py")
+        if found != wanted:
+            raise InputError(
+                f"{path} is not the code of this run: its SHA-256 is {found[:12]}, the run has {wanted[:12]}; "
+                "give the file as it was"
+            )
+        self._sources[name], self._places[name] = text, path
 
     def array(self, name: str) -> "np.ndarray":
         """float64, read-only, of an NPY file or an attached array. Raises InputError with one line."""

@@ -137,6 +137,11 @@ class Spec(sections.Table):
         """The Python file of a problem of one's own. Raises InputError if it cannot be read or is not at hand."""
         return self._files.source(identity.own_file(self))
 
+    def with_code(self, path: Path) -> "Spec":
+        """The same spec, rebuilt from a run of a problem of one's own, with its Python file at hand."""
+        self._files.attach_source(identity.own_file(self), path)
+        return self
+
     def path(self, name: str) -> Path:
         """Where a file name of this spec is on disk; names are relative to the folder of the spec."""
         return self._files.path(name)

@@ -125,14 +125,15 @@ def load(file: RawFile, extents: Mapping[str, Extent], found: Sequence[Record]) 
     first: RunError | None = None
     for record in found:
         try:
-            return record, _load(file, extents, record)
+            return record, checkpoint(file, extents, record)
         except (RunError, KeyError) as error:
             first = first or (error if isinstance(error, RunError) else RunError(f"{file.path} is damaged: {error}"))
     assert first is not None
     raise first
 
 
-def _load(file: RawFile, extents: Mapping[str, Extent], record: Record) -> Checkpoint:
+def checkpoint(file: RawFile, extents: Mapping[str, Extent], record: Record) -> Checkpoint:
+    """What a record says is valid; RunError if some of it is not what was committed."""
     arrays = {name: read_array(file, name, extents[f"{GROUP}/{name}"], slot) for name, slot in record.arrays.items()}
     pool = NodePool(file, extents)
     nodes = [pool.read(place) for place in record.nodes]

@@ -67,7 +67,8 @@ class RunWriter:
     ) -> None:
         self.path, self.sizes, self.note = file.path, made.sizes, lock.note
         self._file, self._lock, self._made = file, lock, made
-        self._record, self._checkpoint = record, checkpoint
+        self._record = record
+        self._checkpoint: slots.Checkpoint | None = checkpoint
         self._pool = slots.NodePool(file, made.extents)
 
     @property
@@ -75,7 +76,13 @@ class RunWriter:
         return self._record.progress
 
     def restore(self) -> slots.Checkpoint:
-        """State, nodes and extra state as committed when the file was opened."""
+        """State, nodes and extra state as of the last commit.
+
+        Raises:
+            RunError: the file was damaged meanwhile.
+        """
+        if self._checkpoint is None:
+            self._checkpoint = slots.checkpoint(self._file, self._made.extents, self._record)
         return self._checkpoint
 
     def write_risk(self, arm: int | str, r0: int, r1: int, s0: int, s1: int, values: ArrayLike) -> None:
@@ -207,7 +214,7 @@ class RunWriter:
         self._file.sync()
         self._file.write_bytes(place.at(record.row).offset, text)
         self._file.sync()
-        self._record = record
+        self._record, self._checkpoint = record, None
 
     def _seal(self) -> None:
         """Brings the file of a finished run into its final form, from wherever an earlier attempt ended."""
@@ -236,7 +243,7 @@ class RunWriter:
                 self._file.sync()
                 self._file.write_bytes(place.at(row).offset, text)
         self._file.sync()
-        self._record = record
+        self._record, self._checkpoint = record, None
 
     def _index(self, arm: int | str) -> int:
         return self.sizes.arms.index(arm) if isinstance(arm, str) else range(len(self.sizes.arms))[arm]

@@ -25,6 +25,10 @@ _HOME = {
     "load_spec": "fastsgd.spec",
     "run": "fastsgd.engine",
     "sweep": "fastsgd.sweeps",
+    "merge": "fastsgd.merging",
+    "extend": "fastsgd.extending",
+    "replay": "fastsgd.replaying",
+    "diff": "fastsgd.comparing",
     "open_run": "fastsgd.store",
     "Run": "fastsgd.store",
     "predict": "fastsgd.analysis",
@@ -45,10 +49,14 @@ __all__ = ["__version__", *_HOME]
 if TYPE_CHECKING:
     from fastsgd.analysis import RatioReport, predict, ratio
     from fastsgd.analysis.estimate import estimate
+    from fastsgd.comparing import diff
     from fastsgd.engine import run
     from fastsgd.errors import FastsgdError, InputError, RunError, SpecError, StoppedEarly
+    from fastsgd.extending import extend
     from fastsgd.figures import plot
+    from fastsgd.merging import merge
     from fastsgd.planning import plan_study
+    from fastsgd.replaying import replay
     from fastsgd.spec import Spec, load_spec
     from fastsgd.store import Run, open_run
     from fastsgd.sweeps import sweep

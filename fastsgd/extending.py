@@ -22,7 +22,6 @@ from fastsgd.sources import with_code
 if TYPE_CHECKING:
     from fastsgd.engine import Progress
     from fastsgd.plan import Plan
-    from fastsgd.spec import Spec
     from fastsgd.wave import Wave
 
 
@@ -166,7 +165,9 @@ def _begun(work: Path, document: dict[str, Any], plan: Plan, force: bool) -> sto
     if not lines and begun.spans != [(plan.first, plan.rows)]:
         lines = [f"replicates {plan.first} to {plan.first + plan.rows - 1} are wanted, {work} has others"]
     if lines:
-        raise InputError([f"{work} is another extension, begun earlier; finish that, or --force to begin again", *lines])
+        raise InputError(
+            [f"{work} is another extension, begun earlier; finish that, or --force to begin again", *lines]
+        )
     return begun
 
 

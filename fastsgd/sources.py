@@ -21,7 +21,9 @@ def with_code(spec: Spec, run: store.Run, code: str | Path | None = None) -> Spe
     """
     if not spec.problem.kind.startswith(STORED):
         if code is not None:
-            raise InputError(f"{run.path} is of problem.kind = {spec.problem.kind}, which needs no --code; leave it out")
+            raise InputError(
+                f"{run.path} is of problem.kind = {spec.problem.kind}, which needs no --code; leave it out"
+            )
         return spec
     if code is None:
         raise InputError(

@@ -13,7 +13,10 @@ from fastsgd.cli.progress import Progress
 @options.run_argument
 @click.option("--replicates", type=click.IntRange(min=1), metavar="R", help="How many there shall be in all.")
 @click.option(
-    "--steps", type=options.Steps(), metavar="T[,T]...", help="Steps to record after the last one; the last is the new end."
+    "--steps",
+    type=options.Steps(),
+    metavar="T[,T]...",
+    help="Steps to record after the last one; the last is the new end.",
 )
 @options.code_option
 @options.threads_option

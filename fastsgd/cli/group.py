@@ -15,6 +15,8 @@ COMMANDS = {
     "sweep": "Run every cell of a grid, each as an ordinary run in one folder.",
     "merge": "Put the shards of a run together.",
     "extend": "Give a finished run more replicates or more steps.",
+    "replay": "Simulate one replicate of a run again, and compare.",
+    "diff": "Show how two runs differ.",
     "verify": "Check run files for damage.",
     "plot": "Draw runs with their predictions.",
     "estimate": "Fit a model to data and say which step sizes and batch suit it.",

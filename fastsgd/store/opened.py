@@ -26,6 +26,7 @@ class Structure:
     Attributes:
         sizes: lengths and names.
         kinds: dataset -> kind; extents: dataset -> place; by_arm: datasets with a leading arm axis.
+        dims: dataset -> names of its axes.
         attrs: attributes of the root. end: bytes of the file that HDF5 knows of.
     """
 
@@ -35,6 +36,7 @@ class Structure:
     by_arm: frozenset[str]
     attrs: dict[str, Any]
     end: int
+    dims: dict[str, tuple[str, ...]]
 
 
 @contextmanager
@@ -46,6 +48,8 @@ def opened(path: Path) -> Iterator[Any]:
     """
     if path.is_dir():
         raise InputError(f"{path} is a folder; give a run file")
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} is a pipe, socket or device; give a run file")
     try:
         with path.open("rb"):
             pass
@@ -95,8 +99,11 @@ def structure(path: Path, file: Any) -> Structure:
     if RECORDS not in extents or extents[RECORDS].shape[:1] != (2,) or len(extents[RECORDS].shape) != 2:
         raise ValueError("no commit records")
     attrs = {name: _value(file.attrs[name]) for name in file.attrs if name not in ("spec",)}
-    by_arm = frozenset(name for name, what in layout["datasets"].items() if what["dims"][:1] == ["arm"])
-    return Structure(sizes, kinds, extents, by_arm, attrs, file.id.get_filesize())
+    dims = {name: tuple(str(dim) for dim in what["dims"]) for name, what in layout["datasets"].items()}
+    if any(len(dims[name]) != len(extents[name].shape) for name in dims):
+        raise ValueError("the layout names other axes than the datasets have")
+    by_arm = frozenset(name for name in dims if dims[name][:1] == ("arm",))
+    return Structure(sizes, kinds, extents, by_arm, attrs, file.id.get_filesize(), dims)
 
 
 def _spans(layout: Mapping[str, Any]) -> tuple[tuple[int, int], ...] | None:

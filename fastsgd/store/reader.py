@@ -173,14 +173,27 @@ class Run:
 
     def result(self, name: str, arm: str | None = None) -> NDArray[Any]:
         """Any result of a finished run, extras too; InputError if it is not finished."""
+        array, index = self._result(name), self._index(arm)
+        return array[index] if name in self._made.by_arm else array
+
+    def _result(self, name: str) -> NDArray[Any]:
         self._kind(name, "result")
         if not self.finished:
             raise InputError(f"{self.path} is not finished; run it again to go on")
-        index = self._index(arm)
         (array,) = self._read(name)
         if crc32(array) != self._record.results.get(name):
             raise RunError(f"{self.path} is damaged: checksum of {name} differs")
-        return array[index] if name in self._made.by_arm else array
+        return array
+
+    def dims(self, name: str) -> tuple[str, ...]:
+        """Names of the axes of a dataset."""
+        return self._made.dims[name]
+
+    def whole(self, name: str) -> NDArray[Any]:
+        """A `static` dataset or, of a finished run, a `result`, of all arms together."""
+        if self._made.kinds.get(name) == "static":
+            return self._read(name)[0]
+        return self._result(name)
 
     def problem(self, arm: str | None = None) -> dict[str, NDArray[Any]]:
         """Arrays of the problem: hessian, noise, metric [d, d], optimum [d], pool_features and the like."""

@@ -37,6 +37,7 @@ _HOME = {
     "plot": "fastsgd.figures",
     "estimate": "fastsgd.analysis.estimate",
     "plan_study": "fastsgd.planning",
+    "reproduce": "fastsgd.experiments",
     "FastsgdError": "fastsgd.errors",
     "InputError": "fastsgd.errors",
     "RunError": "fastsgd.errors",
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from fastsgd.comparing import diff
     from fastsgd.engine import run
     from fastsgd.errors import FastsgdError, InputError, RunError, SpecError, StoppedEarly
+    from fastsgd.experiments import reproduce
     from fastsgd.extending import extend
     from fastsgd.figures import plot
     from fastsgd.merging import merge

@@ -72,6 +72,13 @@ class Progress:
         self._prefix = f"{status.finished}/{status.cells} cells{failed}"
         self.update(status.done, status.total, status.seconds)
 
+    def runs(self, status: Any) -> None:
+        """The same for the runs of a reproduction."""
+        failed = f", {status.failed} failed" if status.failed else ""
+        self._prefix = f"{status.finished}/{status.cells} runs{failed}"
+        if status.total:
+            self.update(status.done, status.total, status.seconds)
+
     def note(self, text: str) -> None:
         """One remark, above the bar where there is one."""
         if self._bar is not None:

@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,13 @@ TRIES = 2
 
 @dataclass
 class Job:
-    """A cell to be run: its place in the sweep, what a worker needs, and how often it was begun."""
+    """A cell to be run: its place, what a worker needs, how often it was begun, its own options of `engine.run`."""
 
     number: int
     tables: dict[str, Any]
     path: str
     tries: int = 0
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -67,7 +68,7 @@ class Process:
     def begin(self, job: Job, threads: int, options: dict[str, Any]) -> None:
         self.job, self.threads = job, threads
         job.tries += 1
-        self.send("cell", job.number, job.tables, job.path, threads, options)
+        self.send("cell", job.number, job.tables, job.path, threads, options | job.options)
 
     def end(self) -> str:
         """Take leave of a process that ended or should; how it ended, in words."""

@@ -1,0 +1,65 @@
+"""`--list`: the entries, what they run and how long that takes on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import gettempdir
+from typing import Any
+
+from fastsgd.analysis import tables
+from fastsgd.experiments.runner import choose
+from fastsgd.experiments.scale import Planned, planned, spec_folder
+
+SECONDS = 0.12  # for the measurement of one kind of run
+ANALYSIS = 1.5  # seconds that rows, controls and figures of an entry take
+
+
+def listing(
+    names: Sequence[str] = (), scale: str = "paper", seed: int | None = None, specs: str | Path | None = None
+) -> list[dict[str, Any]]:
+    """One dictionary an entry: name, paper, title, ran, runs, replicate_steps, seconds (nothing stored yet)."""
+    from fastsgd.costs import cost_of_run, measure
+
+    source = spec_folder(specs)
+    rates: dict[Any, Any] = {}
+
+    def seconds(run: Planned) -> float:
+        kind = _kind(run)
+        if kind not in rates:
+            rates[kind] = measure(run.spec, seconds=SECONDS)
+        return float(cost_of_run(run.spec, rates[kind]).seconds)
+
+    found = []
+    for entry in choose(names):
+        runs = planned(entry, scale, seed, source, Path(gettempdir()))
+        found.append(
+            {
+                "name": entry.name,
+                "paper": entry.paper,
+                "title": entry.title,
+                "ran": entry.ran,
+                "specs": list(dict.fromkeys(run.part.spec for run in runs)),
+                "runs": len(runs),
+                "replicate_steps": sum(run.total for run in runs),
+                "seconds": round(ANALYSIS + sum(map(seconds, runs)), 1),
+            }
+        )
+    return found
+
+
+def _kind(run: Planned) -> tuple[Any, ...]:
+    """Runs that cost the same a step: those of one part with the same arms and recording."""
+    record = run.spec.record
+    return run.part.spec, len(run.spec.arms or ()), len(run.spec.record_steps()), record.average is not None
+
+
+def listing_text(found: Sequence[dict[str, Any]]) -> str:
+    """The table, and what each entry runs below it."""
+    header = ("experiment", "paper", "runs", "replicate-steps", "seconds")
+    rows = [
+        (e["name"], e["paper"], str(e["runs"]), f"{e['replicate_steps']:.2g}", f"{e['seconds']:.1f}") for e in found
+    ]
+    total = sum(e["seconds"] for e in found)
+    lines = [f"{e['name']}: {e['ran']}" for e in found]
+    return "\n".join([tables.aligned(header, rows, 2), "", *lines, "", f"in all about {total:.0f} s on this machine"])

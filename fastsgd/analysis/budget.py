@@ -21,7 +21,7 @@ from fastsgd.theory.eigen import Eigenbasis, eigenbasis
 
 Array = NDArray[np.float64]
 
-KINDS = ("quadratic", "glm")
+KINDS = ("quadratic", "glm", "newsvendor")
 CLOSE = 1.1  # what counts as nearly the best risk
 FEWEST_STEPS = 10  # of the largest batch that is tried unasked
 REFINED_VARYING = 20_000  # of them up to which the best step size is refined between points of the grid
@@ -168,7 +168,7 @@ def budget(spec: Any, calls: int, batches: Sequence[int] = (), sizes: Sequence[f
     """
     model = from_spec(spec)[0]
     if spec.problem.kind not in KINDS:
-        raise InputError(f"plan --budget is for problems {' and '.join(KINDS)}, got {spec.problem.kind}")
+        raise InputError(f"plan --budget is for problems {', '.join(KINDS)}, got {spec.problem.kind}")
     if calls < 1:
         raise InputError(f"the budget must be >= 1 oracle calls, got {calls}")
     surface = Surface(model, calls)

@@ -57,8 +57,10 @@ def canonical(spec: "Spec") -> dict[str, Any]:
 def _body(spec: "Spec") -> dict[str, Any]:
     if isinstance(spec.problem, sections.Own):
         problem = _own(spec, spec.problem)
+    elif isinstance(spec.problem, sections.Linear):
+        problem = _linear(spec)
     else:
-        problem = _linear(spec) if isinstance(spec.problem, sections.Linear) else _glm(spec)
+        problem = _glm(spec) if isinstance(spec.problem, sections.Glm) else _simulated(spec)
     record: dict[str, Any] = {"steps": spec.record_steps()}
     if spec.record.average is not None:
         record["average"] = spec.record.average.model_dump()
@@ -139,6 +141,13 @@ def _glm(spec: "Spec") -> dict[str, Any]:
         "data": data,
         "metric": _metric(spec),
     }
+
+
+def _simulated(spec: "Spec") -> dict[str, Any]:
+    form = plain(spec.problem.model_dump(exclude={"metric"}, exclude_none=True))
+    if isinstance(spec.problem, sections.Newsvendor) and not isinstance(spec.problem.demand.correlation, float):
+        form["demand"]["correlation"] = {"file": _reference(spec, spec.problem.demand.correlation.file)}
+    return form | {"metric": _metric(spec)}
 
 
 def own_file(spec: "Spec") -> str:
@@ -230,7 +239,10 @@ def arrays(spec: "Spec") -> "dict[str, Any]":
             found += [arm.array(m.file) for m in (problem.hessian, problem.noise) if m.file is not None]
         elif isinstance(problem, sections.Own):
             found += [arm.array(problem.data.file)] if problem.data is not None else []
-        elif problem.data.file is not None:
+        elif isinstance(problem, sections.Newsvendor):
+            correlation = problem.demand.correlation
+            found += [] if isinstance(correlation, float) else [arm.array(correlation.file)]
+        elif isinstance(problem, sections.Glm) and problem.data.file is not None:
             pool = arm.table()
             found += [pool.features, pool.target]
         if not isinstance(problem.metric, str):

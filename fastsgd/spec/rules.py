@@ -34,13 +34,17 @@ def check(raw: Raw) -> Iterator[Issue]:
     """What is wrong between the keys of a raw spec."""
     kind = sections.guess_problem(raw.get("problem"))[1:-1]
     if isinstance(raw.get("problem"), Mapping):
-        yield from {"glm": _glm, "own": _own}.get(kind, _linear)(raw)
+        yield from _KINDS[kind](raw)
     if kind == "ou" and (given := sections.guess_step(raw.get("step"))) != "<constant>":
         rule = f'step.schedule must be "constant" for problem.kind = "ou", got "{given[1:-1]}"'
         yield Issue("step.schedule", f"{rule}; the process runs in continuous time with a fixed eta = step.size")
     yield from _design(raw, kind)
     yield from _record(raw)
     yield from _average(raw)
+
+
+def _nothing(raw: Raw) -> Iterator[Issue]:
+    yield from ()
 
 
 def _linear(raw: Raw) -> Iterator[Issue]:
@@ -234,3 +238,12 @@ def _horizon(raw: Raw) -> int | None:
         return number(steps, "last", int)
     last = steps[-1] if isinstance(steps, (list, tuple)) and steps else None
     return last if type(last) is int else None
+
+
+_KINDS = {
+    "quadratic": _linear,
+    "ou": _linear,
+    "glm": _glm,
+    "own": _own,
+    "newsvendor": _nothing,  # in `simulated_rules`
+}

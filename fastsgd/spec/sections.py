@@ -9,7 +9,7 @@ import re
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Tag
+from pydantic import Discriminator, Tag
 
 from fastsgd.spec.fields import (
     LARGEST_STEP,
@@ -27,8 +27,10 @@ from fastsgd.spec.fields import (
     StepNumber,
     about,
 )
+from fastsgd.spec.simulated import Newsvendor
+from fastsgd.spec.tables import GlmMetric, MetricFile, QuadraticMetric, Table, list_or_table, number_or_list
 
-KINDS = ("quadratic", "ou", "glm")
+KINDS = ("quadratic", "ou", "glm", "newsvendor")
 OWN_KIND = re.compile(r"(?s)(.+\.py):([A-Za-z_]\w*)")
 """`file.py:name`: the problem of a user's file; group 1 the file, group 2 the name of its gradient."""
 SCHEDULES = ("constant", "power")
@@ -36,12 +38,6 @@ STARTS = ("point", "gaussian", "stationary")
 SOURCES = ("spectrum", "eigenvalues", "file")
 DATA_SUFFIXES = (".csv", ".npz", ".h5", ".hdf5")
 ARM_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+=-]{0,63}")
-
-
-class Table(BaseModel):
-    """A strict, frozen table: unknown keys, wrong types and non-finite numbers are refused; an int may be a float."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Matrix(Table):
@@ -67,39 +63,7 @@ class Noise(Matrix):
     kind: Literal["isotropic"] | None = about('"isotropic", or leave the key out', default=None)
 
 
-class MetricFile(Table):
-    """A risk metric F [d, d] read from an NPY file."""
-
-    file: FileName = about("the name of an NPY file with a square matrix")
-
-
-def _shape(value: Any) -> str:
-    if isinstance(value, (dict, Table)):
-        return "<table>"
-    return "<list>" if isinstance(value, (list, tuple)) else "<one>"
-
-
-def _name_or_table(value: Any) -> str:
-    return "<table>" if _shape(value) == "<table>" else "<one>"
-
-
-def _number_or_list(value: Any) -> str:
-    return "<list>" if _shape(value) == "<list>" else "<one>"
-
-
-def _list_or_table(value: Any) -> str:
-    return "<table>" if _shape(value) == "<table>" else "<list>"
-
-
-QuadraticMetric = Annotated[
-    Annotated[Literal["hessian", "noise", "identity"], Tag("<one>")] | Annotated[MetricFile, Tag("<table>")],
-    Discriminator(_name_or_table),
-]
 Draws = Annotated[int, about("the number of such draws that a sample needs, such as 2", ge=0, le=2**16)]
-GlmMetric = Annotated[
-    Annotated[Literal["fisher", "hessian", "noise", "identity"], Tag("<one>")] | Annotated[MetricFile, Tag("<table>")],
-    Discriminator(_name_or_table),
-]
 
 
 class Linear(Table):
@@ -209,7 +173,7 @@ class PointStart(Table):
     kind: Literal["point"] = "point"
     value: Annotated[
         Annotated[float, about("a number or a list of numbers"), Tag("<one>")] | Annotated[Numbers, Tag("<list>")],
-        Discriminator(_number_or_list),
+        Discriminator(number_or_list),
     ] = about("a number or a list of numbers", default=0.0)
 
 
@@ -251,7 +215,7 @@ class Record(Table):
             Tag("<list>"),
         ]
         | Annotated[LogSteps, Tag("<table>")],
-        Discriminator(_list_or_table),
+        Discriminator(list_or_table),
     ] = about("a list such as [100, 1000], or { log = 60, last = 100000 }")
     trajectories: Annotated[int, about("a whole number, such as 0", ge=0, le=2**40)] = 0
     average: Average | None = about("a table such as { burn_in = 1000, thin = 10 }", default=None)
@@ -272,13 +236,22 @@ def _guess(value: Any, key: str, choices: tuple[str, ...], signs: dict[str, str]
     return f"<{choices[0]}>"
 
 
+SIGNS = {
+    "family": "glm",
+    "data": "glm",
+    "ridge": "glm",
+    "scheme": "ou",
+    "time_step": "ou",
+    "demand": "newsvendor",
+    "price": "newsvendor",
+}
+
+
 def guess_problem(value: Any) -> str:
     kind = _key(value, "kind")
     if isinstance(kind, str) and OWN_KIND.fullmatch(kind):
         return "<own>"
-    return _guess(
-        value, "kind", KINDS, {"family": "glm", "data": "glm", "ridge": "glm", "scheme": "ou", "time_step": "ou"}
-    )
+    return _guess(value, "kind", KINDS, SIGNS)
 
 
 def has_pool(problem: Any) -> bool:
@@ -299,6 +272,7 @@ Problem = Annotated[
     Annotated[Quadratic, Tag("<quadratic>")]
     | Annotated[Ou, Tag("<ou>")]
     | Annotated[Glm, Tag("<glm>")]
+    | Annotated[Newsvendor, Tag("<newsvendor>")]
     | Annotated[Own, Tag("<own>")],
     Discriminator(guess_problem),
 ]

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from fastsgd.errors import InputError
-from fastsgd.spec import messages, rules, sections
+from fastsgd.spec import messages, rules, sections, simulated_rules
 from fastsgd.spec.files import Files
 from fastsgd.spec.messages import Issue
 from fastsgd.spec.model import Spec
@@ -23,13 +23,13 @@ def structure(raw: Mapping[str, Any]) -> list[Issue]:
         # pydantic calls a list too short as well when it has bad items only.
         errors = [e for e in error.errors(include_url=False) if not (e["type"] == "too_short" and e["input"])]
         issues = [messages.explain(one, Spec) for one in errors]
-    return messages.tidy([*issues, *rules.check(raw)], ORDER)
+    return messages.tidy([*issues, *rules.check(raw), *simulated_rules.check(raw)], ORDER)
 
 
 def fill_dimension(raw: dict[str, Any], files: Files) -> dict[str, Any]:
     """With problem.dimension from eigenvalues or a file when a quadratic or ou leaves it out and they can be read."""
     problem = raw.get("problem")
-    linear = isinstance(problem, Mapping) and sections.guess_problem(problem) not in ("<glm>", "<own>")
+    linear = isinstance(problem, Mapping) and sections.guess_problem(problem) in ("<quadratic>", "<ou>")
     if not linear or not isinstance(problem, Mapping) or "dimension" in problem:
         return raw
     for name in ("hessian", "noise", "metric"):

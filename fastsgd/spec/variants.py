@@ -15,7 +15,8 @@ from fastsgd.spec.structure import structure
 
 LARGEST_GRID = 256
 LINEAR = ("problem.noise", "sampling.batch", "step.size")
-ARM_TABLES = {"quadratic": LINEAR, "ou": LINEAR, "glm": ("step.size",), "own": ("step.size",)}
+STEPS = ("step.size",)
+ARM_TABLES = {kind: LINEAR if kind in ("quadratic", "ou") else STEPS for kind in (*sections.KINDS, "own")}
 
 
 def arms(raw: Mapping[str, Any], base: Sequence[Issue]) -> list[Issue]:

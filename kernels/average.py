@@ -29,7 +29,7 @@ from .vector import (
     store,
     store_transposed,
 )
-from .views import workspace
+from .views import workspaces
 
 GROUP = 16
 
@@ -148,10 +148,8 @@ def _average_groups(
     batches = risk.shape[2]
     side = (dimension + 7) // 8 * 8
     length = arms * side * LANES
-    state = workspace(_PARTS * length)
-    state[:] = 0.0
+    z, state = workspaces(max((dimension + 1) * LANES, GROUP * side), _PARTS * length)
     words = np.empty(_PARTS * 4 * LANES, np.uint64)
-    z = workspace(max((dimension + 1) * LANES, GROUP * side))
     # A sample is laid out where the normals were: they are used up by then, and the first-level cache is small.
     x = z
     lane_risk = np.empty(LANES)

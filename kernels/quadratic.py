@@ -27,7 +27,7 @@ from .vector import (
     panel_triangle,
     store,
 )
-from .views import workspace
+from .views import workspaces
 
 _W = np.uint64(LANES)
 _0 = np.uint64(0)
@@ -142,7 +142,7 @@ def _run_two(minus_lam, coefficients, eta, begin, steps, seed, purpose, replicat
     store(state, _W, y)
 
 
-@inline
+@jit
 def run_steps(
     minus_lam, coefficients, starts, eta, begin, steps, seed, purpose, replicate, first_step, words, z, rows, state
 ):
@@ -172,6 +172,7 @@ def run_steps(
             offset = np.uint64(a * rows) * _W
             _step(d, coefficients[a], starts, minus_lam[a], eta[a, k], z, state, offset)
     store_words(w, words)
+    return 0
 
 
 @inline
@@ -199,10 +200,8 @@ def _advance_blocks(block, minus_lam, coefficients, starts, eta, seed, purpose, 
     """Run the replicates of one block (rows block * LANES ... of delta) through the steps of a segment."""
     arms, _, dimension = delta.shape
     begin = block * LANES
-    z = workspace((dimension + 1) * LANES)
+    z, state = workspaces((dimension + 1) * LANES, arms * dimension * LANES)
     words = np.empty(4 * LANES, np.uint64)
-    state = workspace(arms * dimension * LANES)
-    state[:] = 0.0
     load_block(delta, begin, dimension, state)
     first = replicate + np.uint64(begin)
     start_words(seed, purpose, first, first_step, words)

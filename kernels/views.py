@@ -11,11 +11,17 @@ from .vector import Vector, _pointer
 
 
 @inline
-def workspace(count):
-    """Uninitialised float64[count] that begins with a cache line: a 64-byte vector across two lines costs two accesses."""
-    room = np.empty(count + 7)
+def workspaces(first, second):
+    """Two arrays of float64, the first uninitialised, the second zero, side by side from the start of a cache line.
+
+    A vector across two cache lines costs two accesses, and arrays apart may lie a multiple of 4 KiB from each other, where
+    the processor takes a load for one that must wait for a store: up to 9 % of the time of a recursion.
+    """
+    begin = (first + 7) // 8 * 8
+    room = np.empty(begin + second + 7)
     skip = (-(room.ctypes.data >> 3)) & 7
-    return room[skip : skip + count]
+    room[skip + begin :] = 0.0
+    return room[skip : skip + first], room[skip + begin : skip + begin + second]
 
 
 @intrinsic(prefer_literal=True)

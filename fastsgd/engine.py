@@ -206,7 +206,7 @@ def create_file(
         "provenance": collect(plan.spec, threads=threads, threading_layer=layer()),
         "replicates": plan.rows,
         "first_replicate": plan.first,
-        "trajectories": max(0, min(plan.spec.record.trajectories - plan.first, plan.rows)),
+        "trajectories": kept(plan),
         "extra_state": {"diverged": (len(plan.arms), plan.wave)},
         "extra_replicate": {},
         "extra_result": {},
@@ -220,6 +220,11 @@ def create_file(
         attrs = {"dims": ("coordinate",), "long_name": "the same in the coordinates of the recursion (eigenbasis of H)"}
         given["extra_replicate"][WORKING] = ((plan.dimension,), "<f8", attrs)
     return store.create(target, plan.spec, force=force, **(given | changes))
+
+
+def kept(plan: Plan) -> int:
+    """Replicates of a plan that keep their iterates."""
+    return max(0, min(plan.spec.record.trajectories - plan.first, plan.rows))
 
 
 def stored(problem: object) -> dict[str, np.ndarray]:
@@ -268,6 +273,14 @@ class Runner:
         """Finish a file whose rows are all written already, with the moments of all of its replicates."""
         self.nodes, self.done = nodes, self.plan.rows
         self._finish(total(nodes))
+
+    def take(self, wave: Wave) -> None:
+        """Store a wave of all replicates that was begun elsewhere: the run's end if it is done, else a commit of it."""
+        if wave.done:
+            self._complete(wave)
+            self._finish(total(self.nodes))
+        else:
+            self._commit(wave)
 
     def _next_wave(self) -> Wave:
         """The wave after the completed ones, at its start; it ends where a wave of the file's layout ends."""

@@ -81,19 +81,24 @@ class Plan:
         return np.stack([s.sizes(first, last) for s in self.schedules])
 
 
-def resolve_arm(spec: Spec) -> Arm:
-    """One arm of a checked spec: its problem and the covariance of its mini-batch gradient."""
-    problem = problems.build(spec)
+def resolve_arm(spec: Spec, problem: problems.Problem | None = None) -> Arm:
+    """One arm of a checked spec: its problem (if it is not at hand) and the covariance of its mini-batch gradient."""
+    problem = problem or problems.build(spec)
     design, batch = spec.sampling.design, spec.sampling.batch
     covariance = designs.design_covariance(design, problem.noise, batch, problem.pool_size)
     return Arm(problem=problem, batch=batch, design=design, covariance=covariance)
 
 
-def make_plan(spec: Spec, span: tuple[int, int] | None = None) -> Plan:
-    """Resolve a checked spec with its seed set; `span`: (first replicate, how many) if not all of them."""
+def make_plan(
+    spec: Spec, span: tuple[int, int] | None = None, problem: problems.Problem | None = None
+) -> Plan:
+    """Resolve a checked spec with its seed set; `span`: (first replicate, how many) if not all of them.
+
+    `problem`: that of all arms, where it was built before.
+    """
     first, rows = span or (0, spec.replicates)
     specs = spec.arm_specs()
-    arms = tuple(resolve_arm(arm) for arm in specs.values())
+    arms = tuple(resolve_arm(arm, problem) for arm in specs.values())
     plans = tuple(schedules.from_spec(arm.step) for arm in specs.values())
     starts = [_start(arm_spec, arm) for arm_spec, arm in zip(specs.values(), arms, strict=True)]
     factors = [f for _, f in starts if f is not None]

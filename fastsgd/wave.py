@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import copy
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +57,18 @@ class Wave:
             kept = stored[node.level, node.index]
             for mine, theirs in zip(node.parts(), kept.parts(), strict=True):
                 mine[...] = theirs
+
+    def part(self, arms: slice, plan: Plan) -> Wave:
+        """Some of the arms, as a wave of the plan that has just them; simulated alone they have the same bits."""
+        found = copy(self)
+        found.plan = plan
+        for name in ("delta", "risk", "diverged_at", "kept", "final"):
+            setattr(found, name, getattr(self, name)[arms])
+        found.nodes = [Node(n.level, n.index, *(part[arms] for part in n.parts())) for n in self.nodes]
+        if self.sums is not None:
+            first, second = (np.ascontiguousarray(a[:, arms]) for a in (self.sums.first, self.sums.second))
+            found.sums = Sums(first, second, self.sums.risk[arms])
+        return found
 
     @property
     def done(self) -> bool:

@@ -82,7 +82,7 @@ class Queue:
         stop.saving = True
         order = sorted(todo, key=lambda run: cost(run.spec))
         jobs = [
-            Job(n, run.spec.raw(), str(run.path), options={"allow_unstable": run.part.unstable})
+            Job([(n, run.spec.raw(), str(run.path))], options={"allow_unstable": run.part.unstable})
             for n, run in enumerate(order)
         ]
 

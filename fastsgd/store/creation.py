@@ -2,8 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,10 @@ from fastsgd.store.format import ATTRIBUTE_LIMIT, FORMAT, FORMAT_VERSION, LAYOUT
 from fastsgd.store.layout import Extra, Sizes, Variable
 from fastsgd.store.lock import WriterLock
 from fastsgd.store.memory import SparseFile
+from fastsgd.store.opened import Structure
 from fastsgd.store.raw import CHUNK, Extent, RawFile, sync_folder
 from fastsgd.store.record import Record
+from fastsgd.store.slots import Checkpoint
 from fastsgd.store.static import static_sum
 from fastsgd.store.writer import RunWriter, open_locked
 
@@ -46,6 +48,7 @@ def create(
     extra_result: Extra | None = None,
     note: Any = None,
     force: bool = False,
+    fill: Callable[[RunWriter], None] | None = None,
 ) -> RunWriter:
     """Makes the whole structure of a run, with all its space, and opens it for writing.
 
@@ -66,6 +69,8 @@ def create(
         extra_result: likewise, datasets [*shape] for `finish(results=...)`.
         note: JSON value of the first commit record.
         force: replace a file that exists.
+        fill: called with a writer before the file has its name: what it writes is there from the file's first instant
+            on, with one wait for the disk.
 
     Raises:
         InputError: no such folder, or too little free space (said how much is needed).
@@ -99,13 +104,23 @@ def create(
             raise RunError(f"{path} exists already; give another file, or force to replace it")
         temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
         try:
-            _write(RawFile(temporary, "new", shown=path), memory, extents, parts, attrs, documents, note)
+            made = _structure(sizes, parts, attrs, extents, memory.size)
+            with closing(RawFile(temporary, "new", shown=path)) as file:
+                record = _write(file, memory, extents, parts, attrs, documents, note)
+                if fill is not None:
+                    writer = RunWriter(file, lock, made, record, _nothing(note))
+                    with file.unsynced():
+                        fill(writer)
+                    record = writer._record
+                file.sync()
             _put_in_place(temporary, path)
         except BaseException:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
             raise
-        return open_locked(path, lock)
+        if fill is not None:
+            return open_locked(path, lock)
+        return RunWriter(RawFile(path, "write"), lock, made, record, _nothing(note))
     except BaseException:
         lock.release()
         raise
@@ -170,26 +185,43 @@ def _write(
     attrs: Mapping[str, Any],
     documents: Mapping[str, str],
     note: Any,
-) -> None:
-    try:
-        for page, content in sorted(memory.pages.items()):
-            file.write_bytes(page * PAGE, content[: memory.size - page * PAGE])
-        for v in parts:
-            if isinstance(v.data, range):
-                _write_range(file, extents[v.name], v.data)
-            elif v.dtype != "str" and v.data is not None:
-                file.write(extents[v.name], np.asarray(v.data))
-            elif v.dtype != "str":
-                file.fill(extents[v.name], v.fill)
-        file.grow(memory.size)
-        static = {v.name: extents[v.name] for v in parts if v.kind == "static" and v.name in extents}
-        texts = {name: documents[name] for name in ("spec", LAYOUT)}
-        record = Record(0, Progress(), static_sum(file, attrs, texts, static), note=note)
-        place: Extent = extents[RECORDS]
-        file.write_bytes(place.at(record.row).offset, record.encode(place.shape[1]))
-        file.sync()
-    finally:
-        file.close()
+) -> Record:
+    """Everything that a new file holds; its first commit record."""
+    for page, content in sorted(memory.pages.items()):
+        file.write_bytes(page * PAGE, content[: memory.size - page * PAGE])
+    for v in parts:
+        if isinstance(v.data, range):
+            _write_range(file, extents[v.name], v.data)
+        elif v.dtype != "str" and v.data is not None:
+            file.write(extents[v.name], np.asarray(v.data))
+        elif v.dtype != "str":
+            file.fill(extents[v.name], v.fill)
+    file.grow(memory.size)
+    static = {v.name: extents[v.name] for v in parts if v.kind == "static" and v.name in extents}
+    texts = {name: documents[name] for name in ("spec", LAYOUT)}
+    record = Record(0, Progress(), static_sum(file, attrs, texts, static), note=note)
+    place: Extent = extents[RECORDS]
+    file.write_bytes(place.at(record.row).offset, record.encode(place.shape[1]))
+    return record
+
+
+def _structure(
+    sizes: Sizes, parts: Sequence[Variable], attrs: Mapping[str, Any], extents: Mapping[str, Extent], end: int
+) -> Structure:
+    """What reading the new file would find."""
+    numbers = [v for v in parts if v.dtype != "str"]
+    return Structure(
+        sizes=sizes,
+        kinds={v.name: v.kind for v in numbers},
+        extents=dict(extents),
+        by_arm=frozenset(v.name for v in numbers if v.dims[:1] == ("arm",)),
+        attrs={name: value for name, value in attrs.items() if name != "spec"},
+        end=end,
+    )
+
+
+def _nothing(note: Any) -> Checkpoint:
+    return Checkpoint(Progress(), None, [], {}, note)
 
 
 def _write_range(file: RawFile, place: Extent, values: range) -> None:

@@ -71,6 +71,7 @@ class RawFile:
 
     def __init__(self, path: Path, mode: str = "read", shown: Path | None = None):
         self.path = shown or path
+        self._waits = True
         how = {"read": "rb", "write": "r+b", "new": "w+b"}[mode]
         with self._guard("create" if mode == "new" else "open"):
             self._file: BinaryIO = path.open(how, buffering=0)  # type: ignore[assignment]
@@ -151,8 +152,19 @@ class RawFile:
 
     def sync(self) -> None:
         """Returns when the disk has everything written so far."""
+        if not self._waits:
+            return
         with self._guard("write"):
             getattr(os, "fdatasync", os.fsync)(self._file.fileno())
+
+    @contextmanager
+    def unsynced(self) -> Iterator[None]:
+        """Meanwhile `sync` does not wait: for a file that has no name yet, of which nothing is promised."""
+        self._waits = False
+        try:
+            yield
+        finally:
+            self._waits = True
 
     def close(self) -> None:
         self._file.close()

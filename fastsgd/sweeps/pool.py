@@ -24,11 +24,17 @@ TRIES = 2
 
 @dataclass
 class Job:
-    """A cell to be run: its place, what a worker needs, how often it was begun, its own options of `engine.run`."""
+    """Cells for one worker.
 
-    number: int
-    tables: dict[str, Any]
-    path: str
+    Attributes:
+        cells: of each its place in the sweep, its tables and its file; those that have ended are taken out.
+        together: whether they may be simulated at once (`together.alike`).
+        tries: how often it was begun.
+        options: of `engine.run`, beside those of the pool.
+    """
+
+    cells: list[tuple[int, dict[str, Any], str]]
+    together: bool = False
     tries: int = 0
     options: dict[str, Any] = field(default_factory=dict)
 
@@ -68,7 +74,7 @@ class Process:
     def begin(self, job: Job, threads: int, options: dict[str, Any]) -> None:
         self.job, self.threads = job, threads
         job.tries += 1
-        self.send("cell", job.number, job.tables, job.path, threads, options | job.options)
+        self.send("cells", job.cells, job.together, threads, options | job.options)
 
     def end(self) -> str:
         """Take leave of a process that ended or should; how it ended, in words."""
@@ -161,14 +167,17 @@ class Pool:
                 yield from self._died(worker)
                 continue
             if kind == "progress":
-                self.report(*rest)
+                numbers, done, total = rest
+                for number in numbers:
+                    self.report(number, done, total)
             elif kind == "note":
                 self.note(*rest)
+            elif kind == "done":
+                assert worker.job is not None
+                worker.job.cells = [cell for cell in worker.job.cells if cell[0] != rest[0]]
+                yield Outcome(*rest)
             else:
-                if kind == "done":
-                    worker.job = None
-                    yield Outcome(*rest)
-                worker.ready = True
+                worker.ready, worker.job = True, None
                 self._feed(worker)
 
     def _feed(self, worker: Process) -> None:
@@ -193,16 +202,18 @@ class Pool:
                 worker.send("threads", threads)
 
     def _died(self, worker: Process) -> Iterator[Outcome]:
-        """A worker that ended by itself: its cell is tried once more, elsewhere, from its last commit."""
+        """A worker that ended by itself: its cells are tried once more, elsewhere and one by one, from their last commit."""
         self.workers.remove(worker)
         how, job = worker.end(), worker.job
         if job is None and not worker.ready:
             raise RunError(f"a worker process could not start ({how}); its message stands above")
-        if job is not None and not self.stopping and job.tries < TRIES:
-            self.note(job.number, f"its process died ({how}); going on with it in another")
-            self.waiting.appendleft(job)
-        elif job is not None:
-            yield Outcome(job.number, "stopped" if self.stopping else "failed", [f"its process died ({how})"])
+        for cell in job.cells if job is not None else ():
+            assert job is not None
+            if not self.stopping and job.tries < TRIES:
+                self.note(cell[0], f"its process died ({how}); going on with it in another")
+                self.waiting.appendleft(Job([cell], False, job.tries, job.options))
+            else:
+                yield Outcome(cell[0], "stopped" if self.stopping else "failed", [f"its process died ({how})"])
         if self.waiting and not self.stopping:
             self._start(worker.dear)
 

@@ -13,7 +13,7 @@ from fastsgd.errors import InputError, RunError, StoppedEarly
 from fastsgd.interrupts import StopRequest
 from fastsgd.store import index as folder_index
 from fastsgd.store.index import FAILED, FINISHED, STOPPED, WAITING, CellEntry, Index
-from fastsgd.sweeps import grid
+from fastsgd.sweeps import grid, together
 from fastsgd.sweeps.pool import Job, Outcome, Pool
 from fastsgd.threads import cores
 
@@ -206,7 +206,7 @@ class Sweeping:
             self.note(f"{already} of {len(self.mine)} cells are finished already")
         stopped = None
         if todo:
-            stopped = self._drive(self._jobs(todo), wanted, options)
+            stopped = self._drive(self._jobs(todo, wanted), wanted, options)
         self._save()
         self._end(stopped)
 
@@ -229,11 +229,26 @@ class Sweeping:
             self.done[number] = self.totals[number]
         return not whole
 
-    def _jobs(self, todo: Sequence[int]) -> list[Job]:
-        specs = {number: self.cells[number].spec for number in todo}
-        order = sorted(todo, key=lambda number: grid.cost(specs[number]))  # type: ignore[arg-type]
+    def _jobs(self, todo: Sequence[int], cores: int) -> list[Job]:
+        """The cheapest first; small cells that are alike as one job, of which there are several for each core."""
         folder = self.made.folder
-        return [Job(n, specs[n].raw(), str(folder / self.cells[n].file)) for n in order]  # type: ignore[union-attr]
+        specs = {number: spec for number in todo if (spec := self.cells[number].spec) is not None}
+        costs = {number: grid.cost(spec) for number, spec in specs.items()}
+        groups: dict[str, list[int]] = {}
+        for number, spec in specs.items():
+            small = costs[number] < together.LARGEST and self.entries[number].state == WAITING
+            key = together.alike(spec) if small else None
+            groups.setdefault(key or str(number), []).append(number)
+        jobs = []
+        for members in groups.values():
+            spec = specs[members[0]]
+            most = min(together.most(spec), max(1, -(-len(specs) // (4 * cores))))
+            for at in range(0, len(members), most):
+                some = members[at : at + most]
+                cells = [(n, specs[n].raw(), str(folder / self.cells[n].file)) for n in some]
+                small = self.entries[some[0]].state == WAITING and costs[some[0]] < together.LARGEST
+                jobs.append((sum(costs[n] for n in some), some[0], Job(cells, small)))
+        return [job for _, _, job in sorted(jobs, key=lambda one: one[:2])]
 
     def _drive(self, jobs: list[Job], wanted: int, options: dict[str, Any]) -> str | None:
         """Runs jobs; why it stopped before the end, or None."""

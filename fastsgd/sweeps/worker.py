@@ -2,8 +2,9 @@
 
 Started as `python -m fastsgd.sweeps.worker FD`, not by multiprocessing, so that a user's script needs no main guard.
 
-Messages to it: ("files", Files), ("cell", number, tables, path, threads, options), ("threads", n), ("stop",), ("end",).
-From it: ("ready",), ("progress", number, done, total), ("note", number, text), ("done", number, state, lines).
+Messages to it: ("files", Files), ("cells", [(number, tables, path)], together, threads, options), ("threads", n), ("stop",),
+("end",). From it: ("ready",), ("progress", numbers, done, total) of each, ("note", number, text), ("done", number, state,
+lines).
 """
 
 from __future__ import annotations
@@ -13,8 +14,13 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Callable
+from functools import partial
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
+
+from fastsgd.errors import StoppedEarly
 
 EVERY = 0.2  # seconds between reports
 STATE_OF_EXIT = {75: "stopped"}
@@ -28,7 +34,8 @@ class Worker:
         self.files: Any = None
         self.stopping = False
         self.gone = False
-        self.number = -1
+        self.numbers: list[int] = []
+        self.left: set[int] = set()
         self.reported = 0.0
 
     def loop(self) -> None:
@@ -41,8 +48,9 @@ class Worker:
                 return
             if kind == "files":
                 (self.files,) = rest
-            elif kind == "cell":
-                self.cell(*rest)
+            elif kind == "cells":
+                self.cells(*rest)
+                self.send("ready")
             elif kind in ("end", "stop"):
                 return
 
@@ -52,39 +60,71 @@ class Worker:
         except (BrokenPipeError, OSError):
             self.gone = True
 
-    def cell(self, number: int, tables: dict[str, Any], path: str, threads: int, options: dict[str, Any]) -> None:
-        """One cell, to its end or until stopped; whatever goes wrong is told and the next cell can come."""
-        self.number, self.stopping = number, False
-        state, lines = "finished", []
+    def cells(
+        self, cells: list[tuple[int, dict[str, Any], str]], together: bool, threads: int, options: dict[str, Any]
+    ) -> None:
+        """Cells, to their end or until stopped; whatever goes wrong is told and the next can come."""
+        self.stopping, self.left = False, {number for number, _, _ in cells}
+        if together:
+            self.attempt([number for number, _, _ in cells], lambda: self.together(cells, threads, options))
+        for number, tables, path in cells:
+            if number in self.left:
+                self.attempt([number], partial(self.alone, number, tables, path, threads, options))
+
+    def attempt(self, numbers: list[int], act: Callable[[], None]) -> None:
+        """Do what ends or fails some cells."""
+        self.numbers = numbers
         try:
-            self.run(tables, path, threads, options)
+            act()
         except KeyboardInterrupt:
-            state = "stopped"
+            self.done(numbers, StoppedEarly("stopped"))
         except Exception as error:
+            self.done(numbers, error)
+
+    def done(self, numbers: list[int], error: Exception | None = None) -> None:
+        """Tell how cells ended that have not ended yet."""
+        state, lines = "finished", []
+        if error is not None:
             state = STATE_OF_EXIT.get(getattr(error, "exit_code", 1), "failed")
             lines = list(getattr(error, "lines", None) or [str(error) or type(error).__name__])
             if not hasattr(error, "exit_code"):
                 lines = [f"{type(error).__name__}: {' '.join(str(error).split())}"]
                 if os.environ.get("FASTSGD_TRACEBACK", "") not in ("", "0"):
                     traceback.print_exception(error)
-        self.send("done", number, state, lines)
+        for number in numbers:
+            if number in self.left:
+                self.left.remove(number)
+                self.send("done", number, state, lines)
 
-    def run(self, tables: dict[str, Any], path: str, threads: int, options: dict[str, Any]) -> None:
+    def together(
+        self, cells: list[tuple[int, dict[str, Any], str]], threads: int, options: dict[str, Any]
+    ) -> None:
+        from fastsgd.spec import Spec
+        from fastsgd.sweeps.together import Together
+
+        specs = [(number, Spec.build(tables, self.files), Path(path)) for number, tables, path in cells]
+        job = Together(specs, options, self.progress, lambda number, error: self.done([number], error))
+        job.run(threads)
+
+    def alone(
+        self, number: int, tables: dict[str, Any], path: str, threads: int, options: dict[str, Any]
+    ) -> None:
         from fastsgd.engine import run
         from fastsgd.spec import Spec
 
         spec = Spec.build(tables, self.files)
         run(spec, path, threads=threads, progress=self.progress, note=self.note, **options)
+        self.done([number])
 
     def note(self, text: str) -> None:
-        self.send("note", self.number, text)
+        self.send("note", self.numbers[0], text)
 
     def progress(self, done: int, total: int, seconds: float) -> None:
         """Report, and listen: more threads when other cores fell idle, or stop."""
         now = time.monotonic()
         if now - self.reported > EVERY:
             self.reported = now
-            self.send("progress", self.number, done, total)
+            self.send("progress", self.numbers, done, total)
         while not self.stopping and (self.gone or self.pipe.poll()):
             try:
                 kind, *rest = ("stop",) if self.gone else self.pipe.recv()

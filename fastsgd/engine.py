@@ -99,6 +99,8 @@ def run(
                 store.open_writer(target).close()  # killed while it finished: opening completes that
             say(f"{target} is complete already; nothing to do")
             return existing
+    elif part is not None and checked.seed is None:
+        raise InputError(shards.NO_SEED)
     deadline = None if time_limit is None else time.monotonic() + time_limit
     with kernel_lock, StopRequest() as stop:
         say("loading kernels, compiling what is new")

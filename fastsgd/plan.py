@@ -89,9 +89,7 @@ def resolve_arm(spec: Spec, problem: problems.Problem | None = None) -> Arm:
     return Arm(problem=problem, batch=batch, design=design, covariance=covariance)
 
 
-def make_plan(
-    spec: Spec, span: tuple[int, int] | None = None, problem: problems.Problem | None = None
-) -> Plan:
+def make_plan(spec: Spec, span: tuple[int, int] | None = None, problem: problems.Problem | None = None) -> Plan:
     """Resolve a checked spec with its seed set; `span`: (first replicate, how many) if not all of them.
 
     `problem`: that of all arms, where it was built before.

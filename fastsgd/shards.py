@@ -11,6 +11,7 @@ from pathlib import Path
 from fastsgd.errors import InputError
 
 Shard = tuple[int, int]
+NO_SEED = "shards need one seed for all of them, the spec has none; write seed = 1 into it, or give --set seed=1"
 
 
 def parse(text: str) -> Shard:

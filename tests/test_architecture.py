@@ -63,7 +63,7 @@ ALLOWED = {
     },
     "replaying": {"errors", "engine", "plan", "sources", "store", "threads", "wave"},
     "comparing": {"differences", "store"},
-    "sweeps": {"errors", "spec", "engine", "store", "interrupts", "shards", "threads"},
+    "sweeps": {"errors", "spec", "plan", "wave", "averages", "engine", "store", "interrupts", "shards", "threads"},
     "analysis": {"errors", "spec", "problems", "designs", "schedules", "theory", "store"},
     "figures": {"errors", "analysis", "theory"},
     "costs": {"spec", "averages", "engine", "plan", "wave", "threads"},

@@ -208,3 +208,25 @@ def test_command_line_with_one_table_of_ratios(tmp_path, capsys):
     assert len(json.loads(capsys.readouterr().out)["runs"]) == 2
     assert exit_code(["sweep", str(spec)]) == 2
     assert "nothing is swept" in capsys.readouterr().err
+
+
+def test_a_broken_value_is_one_broken_cell(tmp_path):
+    spec = tables(sweep={"step.size": [0.1, -0.1]})
+    with pytest.raises(RunError, match=r"size=-0\.1\.h5: step\.size must be > 0, got -0\.1"):
+        fastsgd.sweep(spec, tmp_path / "one")
+    assert states(tmp_path / "one") == {"size=0.1.h5": "finished", "size=-0.1.h5": "failed"}
+    with pytest.raises(InputError, match=r"step\.siez"):
+        fastsgd.sweep(tables(sweep={"step.siez": [0.1, 0.2]}), tmp_path / "none")
+    with pytest.raises(InputError, match=r"sweep\.independent must be true or false, got 3; give true or false"):
+        fastsgd.sweep(tables(sweep={"step.size": [0.1], "independent": 3}), tmp_path / "none")
+
+
+def test_shards_without_a_common_seed_are_refused(tmp_path):
+    spec = {key: value for key, value in tables().items() if key != "seed"}
+    for act in (
+        lambda: fastsgd.run(spec, tmp_path / "run.h5", shard="1/2"),
+        lambda: fastsgd.sweep(spec, tmp_path / "sweep", vary={"sampling.batch": [1, 4]}, shard="1/2"),
+    ):
+        with pytest.raises(InputError, match="shards need one seed"):
+            act()
+    assert not list(tmp_path.iterdir())

@@ -35,6 +35,7 @@ class Progress:
         self._bar: Any = None
         self._task: Any = None
         self._prefix = ""
+        self._whole = False
 
     def __enter__(self) -> "Progress":
         return self
@@ -59,8 +60,8 @@ class Progress:
             self._bar.update(
                 self._task, completed=done, total=total, speed=rate(speed), left=ahead, prefix=self._prefix
             )
-        elif seconds - self._last_line >= LINE_EVERY or done >= total:
-            self._last_line = seconds
+        elif seconds - self._last_line >= LINE_EVERY or (done >= total and not self._whole):
+            self._last_line, self._whole = seconds, done >= total
             ahead = f", {span(left)} left" if left is not None and done < total else ""
             speed_text = f", {rate(speed)}" if speed > 0 else ""
             text = f"{done / max(total, 1):.1%} after {span(seconds)}{speed_text}{ahead}"

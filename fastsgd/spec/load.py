@@ -16,7 +16,10 @@ from fastsgd.spec.structure import ORDER, fill_dimension, structure
 
 
 def load_spec(
-    source: str | Path | Mapping[str, Any] | Spec, overrides: Sequence[str] = (), base: Path | None = None
+    source: str | Path | Mapping[str, Any] | Spec,
+    overrides: Sequence[str] = (),
+    base: Path | None = None,
+    cells: bool = True,
 ) -> Spec:
     """A checked spec from a TOML file or from tables.
 
@@ -24,6 +27,7 @@ def load_spec(
         source: path of a TOML file, its tables as a mapping, or a Spec.
         overrides: `a.b=c` each, applied in order; the value is TOML, or a text if it is no TOML value.
         base: folder that file names are relative to; default: the folder of the TOML file, or the current one.
+        cells: whether the cells of a [sweep] are checked too.
 
     Raises:
         SpecError: all problems at once, one line each: `key rule, got value; remedy`.
@@ -36,7 +40,7 @@ def load_spec(
         path = Path(source)
         raw, folder, name = toml.read(path), path.parent, path.stem
     changed, issues = apply(raw, overrides)
-    return _checked(changed, Files(Path(base) if base is not None else folder), name, issues)
+    return _checked(changed, Files(Path(base) if base is not None else folder), name, issues, cells)
 
 
 def change(spec: Spec, changes: Sequence[str] | Mapping[str, Any]) -> Spec:
@@ -73,7 +77,7 @@ def plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else value
 
 
-def _checked(raw: dict[str, Any], files: Files, name: str, issues: list[Issue]) -> Spec:
+def _checked(raw: dict[str, Any], files: Files, name: str, issues: list[Issue], cells: bool = True) -> Spec:
     raw.setdefault("name", name if name.isprintable() and name else "run")
     if isinstance(raw.get("arms"), Mapping):
         raw["arms"] = {arm: flatten(t) if isinstance(t, Mapping) else t for arm, t in raw["arms"].items()}
@@ -81,7 +85,7 @@ def _checked(raw: dict[str, Any], files: Files, name: str, issues: list[Issue]) 
         raw["sweep"] = flatten(raw["sweep"])
     raw = fill_dimension(raw, files)
     base = structure(raw)
-    issues = [*issues, *base, *variants.arms(raw, base), *variants.sweep(raw, base)]
+    issues = [*issues, *base, *variants.arms(raw, base), *variants.sweep(raw, base, cells)]
     mended = repair(raw, issues, files) if issues else Spec.build(raw, files)
     if mended is not None:
         issues += _of_problem(mended, issues)

@@ -228,6 +228,8 @@ def _key(value: Any, key: str) -> Any:
 def _guess(value: Any, key: str, choices: tuple[str, ...], signs: dict[str, str]) -> str:
     """Which alternative a table means: by its key, the nearest spelling of it, or a key that only one of them has."""
     given = _key(value, key)
+    if given in choices:
+        return f"<{given}>"
     if isinstance(given, str) and (near := get_close_matches(given, choices, 1)):
         return f"<{near[0]}>"
     for sign, choice in signs.items():

@@ -6,12 +6,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from fastsgd.errors import InputError
-from fastsgd.spec import messages, rules, sections, simulated_rules
+from fastsgd.spec import fields, messages, rules, sections, simulated_rules
 from fastsgd.spec.files import Files
 from fastsgd.spec.messages import Issue
 from fastsgd.spec.model import Spec
 
 ORDER = tuple(Spec.model_fields)
+SWITCH = f"sweep.{fields.INDEPENDENT}"
 
 
 def structure(raw: Mapping[str, Any]) -> list[Issue]:
@@ -23,7 +24,14 @@ def structure(raw: Mapping[str, Any]) -> list[Issue]:
         # pydantic calls a list too short as well when it has bad items only.
         errors = [e for e in error.errors(include_url=False) if not (e["type"] == "too_short" and e["input"])]
         issues = [messages.explain(one, Spec) for one in errors]
+    issues = [_switch(raw) if issue.key == SWITCH else issue for issue in issues]
     return messages.tidy([*issues, *rules.check(raw), *simulated_rules.check(raw)], ORDER)
+
+
+def _switch(raw: Mapping[str, Any]) -> Issue:
+    """The sweep's one key that has no list of values."""
+    given = messages.show(rules.table(raw, "sweep").get(fields.INDEPENDENT))
+    return Issue(SWITCH, f"{SWITCH} must be true or false, got {given}; give true or false")
 
 
 def fill_dimension(raw: dict[str, Any], files: Files) -> dict[str, Any]:

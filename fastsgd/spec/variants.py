@@ -60,8 +60,8 @@ def _changed(raw: Mapping[str, Any], base: Sequence[Issue], changes: Mapping[str
     return blocked or [issue for issue in structure(copy) if issue not in base]
 
 
-def sweep(raw: Mapping[str, Any], base: Sequence[Issue]) -> list[Issue]:
-    """Problems of the cells of a sweep (all cells up to 256, beyond that one key changed at a time)."""
+def sweep(raw: Mapping[str, Any], base: Sequence[Issue], cells: bool = True) -> list[Issue]:
+    """Problems of a sweep and, if `cells`, of its cells (all up to 256, beyond that one key changed at a time)."""
     table = raw.get("sweep")
     if not isinstance(table, Mapping):
         return []
@@ -78,13 +78,15 @@ def sweep(raw: Mapping[str, Any], base: Sequence[Issue]) -> list[Issue]:
             issues.append(Issue("sweep", f"sweep cannot vary {key}, got {show(values)}; vary keys of the spec itself"))
         elif isinstance(values, (list, tuple)) and values:
             lists[key] = values
+    if not cells:
+        return issues
     size = 1
     for values in lists.values():
         size *= len(values)
     if size <= LARGEST_GRID:
-        cells = [dict(zip(lists, cell, strict=True)) for cell in itertools.product(*lists.values())]
+        grid = [dict(zip(lists, cell, strict=True)) for cell in itertools.product(*lists.values())]
     else:
         first = {key: values[0] for key, values in lists.items()}
-        cells = [first | {key: value} for key, values in lists.items() for value in values]
-    lines = dict.fromkeys(issue.line for cell in cells for issue in _changed(raw, base, cell))
+        grid = [first | {key: value} for key, values in lists.items() for value in values]
+    lines = dict.fromkeys(issue.line for cell in grid for issue in _changed(raw, base, cell))
     return issues + [Issue("sweep", f"sweep: {line}") for line in lines]

@@ -19,9 +19,9 @@ from fastsgd.store.memory import SparseFile
 from fastsgd.store.opened import Structure
 from fastsgd.store.raw import CHUNK, Extent, RawFile, sync_folder
 from fastsgd.store.record import Record
-from fastsgd.store.slots import Checkpoint
+from fastsgd.store.slots import Checkpoint, load
 from fastsgd.store.static import static_sum
-from fastsgd.store.writer import RunWriter, open_locked
+from fastsgd.store.writer import RunWriter
 
 
 def create(
@@ -118,9 +118,9 @@ def create(
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
             raise
-        if fill is not None:
-            return open_locked(path, lock)
-        return RunWriter(RawFile(path, "write"), lock, made, record, _nothing(note))
+        raw = RawFile(path, "write")
+        checkpoint = _nothing(note) if fill is None else load(raw, extents, [record])[1]
+        return RunWriter(raw, lock, made, record, checkpoint)
     except BaseException:
         lock.release()
         raise

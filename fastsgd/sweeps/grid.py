@@ -92,6 +92,7 @@ def cells_of(spec: Spec, axes: Mapping[str, Sequence[Any]], independent: bool) -
     keys = list(axes)
     points = [dict(zip(keys, point, strict=True)) for point in itertools.product(*axes.values())]
     names = _names(keys, points)
+    spec = spec.without_sweep()
     return [_cell(spec, values, name, independent) for values, name in zip(points, names, strict=True)]
 
 
@@ -100,7 +101,7 @@ def _cell(spec: Spec, values: dict[str, Any], name: str, independent: bool) -> C
     if independent and "seed" not in changes:
         changes["seed"] = own_seed(spec.seed or 0, values)
     try:
-        found = spec.without_sweep().with_overrides(changes)
+        found = spec.with_overrides(changes)
         return Cell(values, name, found, found.identity())
     except SpecError as error:
         return Cell(values, name, None, error="; ".join(error.lines))
@@ -133,7 +134,9 @@ def _names(keys: Sequence[str], points: Sequence[Mapping[str, Any]]) -> list[str
 def _word(value: Any) -> str:
     """A value as part of a file name."""
     text = value if isinstance(value, str) else _text(value)
-    word = re.sub(r"[^A-Za-z0-9._+-]+", "-", text).strip("-.") or "-"
+    word = re.sub(r"[^A-Za-z0-9._+-]+", "-", text)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        word = word.strip("-.") or "-"
     return word if len(word) <= LONGEST_VALUE else f"{word[: LONGEST_VALUE - 7]}~{_hash(value)}"
 
 

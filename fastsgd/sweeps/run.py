@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastsgd import store
+from fastsgd import shards, store
 from fastsgd.errors import InputError, RunError, StoppedEarly
 from fastsgd.interrupts import StopRequest
 from fastsgd.store import index as folder_index
@@ -79,7 +79,7 @@ def sweep(
         RunError: some cells failed, after all others were run.
         StoppedEarly: interrupt or time limit; the same call goes on.
     """
-    made = prepare(spec, path, vary=vary, overrides=overrides, independent=independent, force=force)
+    made = prepare(spec, path, vary=vary, overrides=overrides, independent=independent, shard=shard, force=force)
     job = Sweeping(made, _part(shard, len(made.cells)), progress, note or (lambda text: None), time_limit)
     job.run(cores(threads), {"force": force, "allow_unstable": allow_unstable})
     return made.folder
@@ -102,16 +102,19 @@ def prepare(
     vary: Mapping[str, Sequence[Any]] | Sequence[str] = (),
     overrides: Sequence[str] = (),
     independent: bool | None = None,
+    shard: str | None = None,
     force: bool = False,
 ) -> Prepared:
     """Check everything that can be checked, make the folder and its index; nothing is simulated."""
     from fastsgd.spec import Spec, load_spec
 
-    base = spec if isinstance(spec, Spec) and not overrides else load_spec(spec, overrides)
+    base = spec if isinstance(spec, Spec) and not overrides else load_spec(spec, overrides, cells=False)
     folder = Path(path) if path is not None else default_folder(spec, base)
     before = folder_index.read_index(folder) if folder_index.is_sweep(folder) else None
     if before is not None and base.seed is None:
         base = base.with_seed(before.seed)
+    if shard is not None and base.seed is None:
+        raise InputError(shards.NO_SEED)
     base = base.draw_seed()
     axes = grid.axes_of(base, vary if isinstance(vary, Mapping) else grid.parse_vary(vary))
     own = base.independent if independent is None else independent
@@ -162,11 +165,9 @@ def joined(folder: Path, old: Index, new: Index) -> Index:
 
 
 def _part(shard: str | None, cells: int) -> slice:
-    from fastsgd.shards import parse
-
     if shard is None:
         return slice(None)
-    first, parts = parse(shard)
+    first, parts = shards.parse(shard)
     if parts > cells:
         raise InputError(f"shard {first}/{parts}: the sweep has {cells} cells; give N <= {cells}")
     return slice(first - 1, None, parts)

@@ -92,6 +92,7 @@ class Together:
             if not parts:
                 return large
             plan = _joined([part.plan for part in parts])
+            _load(plan)
             wave = Wave(plan, plan.first, plan.rows, max(engine.kept(part.plan) for part in parts))
             self._drive(wave, stop)
             for i, part in enumerate(parts):
@@ -141,6 +142,19 @@ class Together:
             return
         if wave.done:
             self.ended(part.number, None)
+
+
+_loaded: set[tuple[str, bool]] = set()
+
+
+def _load(plan: Plan) -> None:
+    """Compile or load the kernels, once a process and kind of problem, so that it is not taken for simulation."""
+    from fastsgd.wave import warm
+
+    kind = plan.spec.problem.kind, plan.samples is None
+    if kind not in _loaded:
+        warm(plan)
+        _loaded.add(kind)
 
 
 def _joined(plans: Sequence[Plan]) -> Plan:

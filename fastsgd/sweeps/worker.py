@@ -96,9 +96,7 @@ class Worker:
                 self.left.remove(number)
                 self.send("done", number, state, lines)
 
-    def together(
-        self, cells: list[tuple[int, dict[str, Any], str]], threads: int, options: dict[str, Any]
-    ) -> None:
+    def together(self, cells: list[tuple[int, dict[str, Any], str]], threads: int, options: dict[str, Any]) -> None:
         from fastsgd.spec import Spec
         from fastsgd.sweeps.together import Together
 
@@ -106,9 +104,7 @@ class Worker:
         job = Together(specs, options, self.progress, lambda number, error: self.done([number], error))
         job.run(threads)
 
-    def alone(
-        self, number: int, tables: dict[str, Any], path: str, threads: int, options: dict[str, Any]
-    ) -> None:
+    def alone(self, number: int, tables: dict[str, Any], path: str, threads: int, options: dict[str, Any]) -> None:
         from fastsgd.engine import run
         from fastsgd.spec import Spec
 

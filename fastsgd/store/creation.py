@@ -215,6 +215,7 @@ def _structure(
         kinds={v.name: v.kind for v in numbers},
         extents=dict(extents),
         by_arm=frozenset(v.name for v in numbers if v.dims[:1] == ("arm",)),
+        dims={v.name: tuple(v.dims) for v in numbers},
         attrs={name: value for name, value in attrs.items() if name != "spec"},
         end=end,
     )

@@ -1,0 +1,270 @@
+"""kill -9 at random moments of run, extend and merge: what was committed stays, and the end is the same bytes.
+
+A chain of commands makes a run in pieces: shards, each with more steps afterwards, merged, then given more replicates.
+Every command is killed some times, at a random moment of its life, while it creates a file, at a checkpoint, or while it
+finishes; is started again with another number of threads; and in the end every dataset must have the bytes of one run
+from scratch. After each kill all files must be whole and hold at least the last commit that was seen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+HELP = "kill -9 at random moments of run, extend and merge"
+
+EARLY, LATE = [0, 40, 700, 1500], [1600, 4000, 9000]
+BASE: dict[str, Any] = {
+    "name": "killed",
+    "seed": 11,
+    "problem": {
+        "kind": "quadratic",
+        "dimension": 6,
+        "hessian": {"spectrum": "logspace", "low": 0.5, "high": 4.0, "basis": "random"},
+        "noise": {"spectrum": "loguniform", "low": 0.2, "high": 5.0, "basis": "random", "seed": 7},
+    },
+    "sampling": {"batch": 4},
+    "step": {"size": 0.02},
+    "arms": {"a": {}, "b": {"problem.noise.kind": "isotropic"}},
+}
+POOL: dict[str, Any] = BASE | {
+    "problem": {
+        "kind": "glm", "family": "logistic", "ridge": 0.1,
+        "data": {"generate": {"samples": 100, "dimension": 4, "seed": 4}},
+    },
+    "arms": {"a": {}, "b": {"step.size": 0.01}},
+}  # fmt: skip
+MOMENTS = ("any time", "creating", "checkpoint", "finishing")
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Options of the subject."""
+    parser.add_argument("--count", type=int, default=50, metavar="N", help="kills (default 50)")
+    parser.add_argument("--seed", type=int, default=None, metavar="S", help="of the moments; drawn and printed by default")
+    parser.add_argument("--folder", type=Path, metavar="DIR", help="where to work; default a temporary folder")
+
+
+@dataclass
+class Command:
+    """One command of a chain: what it writes (`target`, by way of `work`) and reads (`inputs`)."""
+
+    arguments: list[str]
+    target: Path
+    work: Path
+    inputs: list[Path] = field(default_factory=list)
+    threads: bool = True
+
+
+def datasets(path: Path) -> dict[str, bytes]:
+    """Bytes of every dataset of a file."""
+    found: dict[str, bytes] = {}
+
+    def visit(name: str, item: object) -> None:
+        if isinstance(item, h5py.Dataset):
+            values = item[...]
+            found[name] = np.asarray(values).tobytes() if item.dtype.kind != "O" else repr(list(values)).encode()
+
+    with h5py.File(path, "r", locking=False) as file:
+        file.visititems(visit)
+    return found
+
+
+def spec(folder: Path, name: str, base: dict[str, Any], replicates: int, steps: list[int], **record: Any) -> Path:
+    """Write a spec; its path."""
+    from fastsgd.spec import load_spec
+
+    path = folder / f"{name}.toml"
+    tables = base | {"replicates": replicates, "record": {"steps": steps, "trajectories": 200, **record}}
+    path.write_text(load_spec(tables).to_toml(), encoding="utf-8")
+    return path
+
+
+def chain(folder: Path, base: dict[str, Any], steps_later: bool) -> tuple[Path, list[Command]]:
+    """The spec of the whole run, and the commands that make `all.h5` of it in pieces."""
+    steps = [*EARLY, *LATE]
+    record = {} if steps_later else {"average": {"burn_in": 1000, "thin": 2, "batches": 4}}
+    whole = spec(folder, "whole", base, 700, steps, **record)
+    short = spec(folder, "short", base, 460, EARLY if steps_later else steps, **record)
+    parts = [folder / "one.h5", folder / "two.h5"]
+    made = []
+    for i, part in enumerate(parts, 1):
+        made.append(Command(["run", str(short), "--shard", f"{i}/2", "-o", str(part)], part, part))
+        if steps_later:
+            longer = ["extend", str(part), "--steps", ",".join(map(str, LATE))]
+            made.append(Command(longer, part, part.with_name(f"{part.stem}.extending.h5")))
+    target = folder / "all.h5"
+    work = folder / ".all.h5.merge.partial"
+    made.append(Command(["merge", *map(str, parts), "-o", str(target)], target, work, parts, threads=False))
+    more = ["extend", str(target), "--replicates", "700"]
+    made.append(Command(more, target, folder / "all.extending.h5"))
+    return whole, made
+
+
+class Killer:
+    """Takes commands through deaths to their end and keeps count."""
+
+    def __init__(self, folder: Path, seed: int):
+        self.folder, self.rng = folder, random.Random(seed)
+        self.log = folder / "log"
+        self.kills: Counter[str] = Counter()
+        self.seconds: dict[int, float] = {}
+
+    def run(self, arguments: list[str], number: int) -> None:
+        """A command without deaths."""
+        from verification import lives
+
+        begun = time.monotonic()
+        self.finished(arguments, lives.wait(lives.start_forked(arguments, self.log)))
+        self.seconds[number] = time.monotonic() - begun
+
+    def finished(self, arguments: list[str], code: int) -> None:
+        if code != 0:
+            raise AssertionError(f"{' '.join(arguments)}: exit code {code}: {self.log.read_text()[-2000:]}")
+
+    def command(self, command: Command, number: int, kills: int, program: bool) -> None:
+        """A command with so many deaths, then to its end."""
+        from verification import lives
+
+        before = {path: path.read_bytes() for path in command.inputs}
+        for death in range(kills + 1):
+            arguments = list(command.arguments)
+            if command.threads:
+                arguments += ["--threads", str(self.rng.choice([1, 2, 3]))]
+            pid = (lives.start_program if program else lives.start_forked)(arguments, self.log)
+            if death == kills:
+                self.finished(arguments, lives.wait(pid))
+                break
+            moment, seen, code = self.kill(pid, command, number, program)
+            if code is not None:
+                self.finished(arguments, code)
+                break
+            self.kills[f"{command.arguments[0]}, {moment}"] += 1
+            self.check(command, seen)
+        self.check(command, -1)
+        assert all(path.read_bytes() == data for path, data in before.items()), "the inputs of a merge changed"
+
+    def kill(self, pid: int, command: Command, number: int, program: bool) -> tuple[str, int, int | None]:
+        """(which moment, sequence number of the last commit seen, exit code if it ended by itself)."""
+        from verification import lives
+
+        watch, seen = lives.Watch(command.work), -1
+        moment = self.rng.choice(MOMENTS)
+        first = watch.newest()
+        begun = first.sequence if first else -1
+        wanted = begun + self.rng.randint(1, 8)
+
+        def event() -> bool:
+            nonlocal seen
+            if moment == "any time":
+                return True
+            if moment == "creating":
+                return any(p.name.endswith(".partial") and p != command.work for p in self.folder.iterdir())
+            newest = watch.newest()
+            if newest is None:
+                return seen >= 0  # put in place already
+            seen = max(seen, newest.sequence)
+            if moment == "checkpoint":
+                return seen >= wanted
+            return bool(newest.results) or newest.progress.replicates_done == self.rows(command)
+
+        delay = {
+            "any time": self.seconds.get(number, 2.0) * (2.5 if program else 1.0), "creating": 0.02,
+            "checkpoint": 0.004, "finishing": 0.012,
+        }[moment]  # fmt: skip
+        code = lives.kill_when(pid, event, self.rng.uniform(0, delay))
+        if code is None and (newest := watch.newest()) is not None and moment != "any time":
+            seen = min(seen, newest.sequence) if newest.sequence < seen else seen
+        return moment, seen, code
+
+    def rows(self, command: Command) -> int:
+        from fastsgd import store
+        from fastsgd.errors import FastsgdError
+
+        try:
+            return store.open_run(command.work).replicates
+        except FastsgdError:
+            return -1
+
+    def check(self, command: Command, seen: int) -> None:
+        """Every file is whole, and no older than what was seen."""
+        from fastsgd import store
+        from fastsgd.store.verify import verify
+        from verification import lives
+
+        for path in {command.target, command.work, *command.inputs}:
+            if not path.exists():
+                continue
+            if path.name.endswith(".merge.partial") and not store.open_run(path).progress.replicates_done:
+                continue  # a merge has one commit, at its end
+            found = verify(path)
+            assert not found, f"{path} after a kill: {found}"
+        newest = lives.Watch(command.work).newest()
+        if newest is not None and seen >= 0:
+            assert newest.sequence >= seen, f"commit {seen} was seen, {newest.sequence} is there"
+
+
+def one_chain(killer: Killer, base: dict[str, Any], steps_later: bool, kills: int, program: bool) -> None:
+    """The run from scratch, the chain with deaths, and the bytes of both."""
+    folder = killer.folder
+    for path in folder.iterdir():
+        path.unlink()
+    whole, commands = chain(folder, base, steps_later)
+    scratch = folder / "scratch.h5"
+    killer.run(["run", str(whole), "-o", str(scratch)], -1)
+    shares = [kills // len(commands) + (i < kills % len(commands)) for i in range(len(commands))]
+    killer.rng.shuffle(shares)
+    for number, (command, share) in enumerate(zip(commands, shares, strict=True)):
+        killer.seconds[number] = killer.seconds[-1] * 0.7
+        killer.command(command, number, share, program)
+    there = datasets(commands[-1].target)
+    wanted = datasets(scratch)
+    assert there.keys() == wanted.keys()
+    different = [name for name in wanted if there[name] != wanted[name]]
+    assert not different, f"other bytes than the run from scratch in {', '.join(different)}"
+    rest = {p.name for p in folder.iterdir()} - {"whole.toml", "short.toml", "log"}
+    assert rest == {"scratch.h5", *(command.target.name for command in commands)}, f"left behind: {rest}"
+
+
+def main(options: argparse.Namespace) -> int:
+    """Kill until the count is reached; 1 and the reason if anything was lost."""
+    from fastsgd import engine, extending, merging, plan, wave  # noqa: F401
+
+    seed = options.seed if options.seed is not None else random.SystemRandom().randrange(2**31)
+    folder = options.folder or Path(tempfile.mkdtemp(prefix="fastsgd-kills-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        print(f"{folder} is not empty; give another folder", file=sys.stderr)
+        return 2
+    # Small waves and frequent checkpoints, so that a life of a second has every moment of a long one.
+    plan._LARGEST_WAVE, engine.COMMIT_SECONDS, engine.SEGMENT_SECONDS = 128, 0.0, 0.01
+    killer, begun, round_ = Killer(folder, seed), time.monotonic(), 0
+    try:
+        while (left := options.count - killer.kills.total()) > 0:
+            kinds = [(BASE, True), (POOL, False), (POOL, True), (BASE, False)]
+            base, steps_later = kinds[round_ % len(kinds)]
+            one_chain(killer, base, steps_later, min(left, 25), program=False)
+            round_ += 1
+            print(f"{killer.kills.total()} kills, {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
+    except AssertionError as error:
+        print(f"FAILED with --seed {seed} after {killer.kills.total()} kills: {error}; files are in {folder}")
+        return 1
+    shutil.rmtree(folder)
+    for what, count in sorted(killer.kills.items()):
+        print(f"{count:6d}  {what}")
+    print(
+        f"{killer.kills.total():6d}  kills in {round_} chains and {time.monotonic() - begun:.0f} s (--seed {seed}, "
+        f"process {os.getpid()}): nothing lost, the bytes of the run from scratch"
+    )
+    return 0

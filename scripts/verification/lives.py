@@ -1,0 +1,110 @@
+"""Processes that live until they end or are killed, and what a killer can see of a run file from outside."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastsgd.errors import FastsgdError
+from fastsgd.store.format import RECORDS
+from fastsgd.store.opened import opened, structure
+from fastsgd.store.record import Record, valid_records
+
+POLL = 2e-4
+PATIENCE = 300.0
+
+
+def start_forked(arguments: Sequence[str], log: Path) -> int:
+    """Run the command line in a child of this process, which has everything imported and never ran a kernel; its pid."""
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 70
+    try:
+        handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(handle, 1)
+        os.dup2(handle, 2)
+        from fastsgd.cli.entry import exit_code
+
+        code = exit_code(list(arguments))
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def start_program(arguments: Sequence[str], log: Path) -> int:
+    """Run the command line as a user does; its pid."""
+    with log.open("wb") as out:
+        return subprocess.Popen([sys.executable, "-m", "fastsgd", *arguments], stdout=out, stderr=out).pid
+
+
+@dataclass
+class Watch:
+    """The newest commit record of a file, read past everything else.
+
+    `path` may not be there yet, and may be replaced.
+    """
+
+    path: Path
+    _inode: int = -1
+    _offset: int = 0
+    _size: int = 0
+
+    def newest(self) -> Record | None:
+        """The record that holds, None if there is no file yet."""
+        try:
+            with self.path.open("rb", buffering=0) as file:
+                inode = os.fstat(file.fileno()).st_ino
+                if inode != self._inode:
+                    with opened(self.path) as h5:
+                        place = structure(self.path, h5).extents[RECORDS]
+                    self._inode, self._offset, self._size = inode, place.offset, place.shape[1]
+                rows = [os.pread(file.fileno(), self._size, self._offset + i * self._size) for i in (0, 1)]
+        except (OSError, FastsgdError):
+            return None
+        found = valid_records([bytearray(row) for row in rows])
+        return found[0] if found else None
+
+
+def ended(pid: int) -> int | None:
+    """The exit code of a process that has ended (negative: the signal), None if it lives."""
+    done, status = os.waitpid(pid, os.WNOHANG)
+    return os.waitstatus_to_exitcode(status) if done else None
+
+
+def wait(pid: int) -> int:
+    """The exit code of a process, when it has ended."""
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def kill_when(pid: int, event: Callable[[], bool], delay: float) -> int | None:
+    """kill -9 some seconds after an event is seen; the exit code if the process ended before that, else None."""
+    limit = time.monotonic() + PATIENCE
+    while not event():
+        if (code := ended(pid)) is not None:
+            return code
+        if time.monotonic() > limit:
+            os.kill(pid, signal.SIGKILL)
+            wait(pid)
+            raise TimeoutError(f"process {pid} hung")
+        time.sleep(POLL)
+    end = time.monotonic() + delay
+    while time.monotonic() < end:
+        if (code := ended(pid)) is not None:
+            return code
+        time.sleep(min(POLL, delay))
+    if (code := ended(pid)) is not None:
+        return code
+    os.kill(pid, signal.SIGKILL)
+    code = wait(pid)
+    return None if code == -signal.SIGKILL else code

@@ -1,7 +1,6 @@
 """kill -9 at any moment loses nothing that was acknowledged, and the end is the same bytes."""
 
 import json
-import os
 import random
 import subprocess
 import sys
@@ -12,10 +11,10 @@ import h5py
 import numpy as np
 import pytest
 import store_standin as standin
+from faults import faults  # noqa: F401
 
 from fastsgd import store
 from fastsgd.errors import RunError
-from fastsgd.store import raw
 
 WORKER = Path(__file__).with_name("store_kill_worker.py")
 
@@ -84,53 +83,6 @@ def test_kill_at_random_times(tmp_path, straight):
     assert datasets(path) == straight
 
 
-class Faulty:
-    """A file whose n-th write or read (with the disk's other calls) fails, or after which everything fails."""
-
-    count, fail_at, forever = 0, 0, False
-
-    def __init__(self, file):
-        self._file = file
-
-    @classmethod
-    def tick(cls) -> None:
-        cls.count += 1
-        if cls.count == cls.fail_at or (cls.forever and cls.count > cls.fail_at):
-            code = 28 if cls.fail_at % 2 else 5
-            raise OSError(code, os.strerror(code))
-
-    def write(self, data):
-        if len(data) > 100 and Faulty.count + 1 == Faulty.fail_at:
-            self._file.write(data[: len(data) // 2])
-        self.tick()
-        return self._file.write(data)
-
-    def readinto(self, view):
-        self.tick()
-        return self._file.readinto(view)
-
-    def __getattr__(self, name):
-        return getattr(self._file, name)
-
-
-@pytest.fixture
-def faults(monkeypatch):
-    """Counts and fails writes, reads, syncs, opens and renames of run files."""
-    opens, sync, rename = Path.open, raw.os.fdatasync, Path.replace
-
-    def open_(self, mode="r", *args, **kwargs):
-        if "b" not in mode or "buffering" not in kwargs:
-            return opens(self, mode, *args, **kwargs)
-        Faulty.tick()
-        return Faulty(opens(self, mode, *args, **kwargs))
-
-    monkeypatch.setattr(Path, "open", open_)
-    monkeypatch.setattr(raw.os, "fdatasync", lambda handle: (Faulty.tick(), sync(handle)))
-    monkeypatch.setattr(Path, "replace", lambda self, other: (Faulty.tick(), rename(self, other)))
-    yield Faulty
-    Faulty.fail_at, Faulty.forever = 0, False
-
-
 def work(path: Path) -> None:
     with standin.create(path, 12) if not path.exists() else store.open_writer(path) as writer:
         standin.advance(writer, commits_inside=True)
@@ -138,7 +90,7 @@ def work(path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("forever", [False, True])
-def test_every_failing_call_is_one_line_and_loses_no_commit(tmp_path, faults, forever):
+def test_every_failing_call_is_one_line_and_loses_no_commit(tmp_path, faults, forever):  # noqa: F811
     straight = tmp_path / "straight.h5"
     faults.count = 0
     work(straight)
@@ -146,12 +98,12 @@ def test_every_failing_call_is_one_line_and_loses_no_commit(tmp_path, faults, fo
     assert calls > 100
     for k in range(1, calls + 1, 2 if forever else 3):
         path = tmp_path / f"run{k}.h5"
-        faults.count, faults.fail_at, faults.forever = 0, k, forever
+        faults.set(k, forever)
         with pytest.raises(RunError) as caught:
             work(path)
         assert "\n" not in str(caught.value) and path.name in str(caught.value)
         assert "No space left" in str(caught.value) or "Input/output error" in str(caught.value)
-        faults.fail_at, faults.forever = 0, False
+        faults.set(0)
         assert not list(tmp_path.glob("*.lock"))
         if path.exists():
             store.open_run(path)

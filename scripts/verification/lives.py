@@ -42,10 +42,22 @@ def start_forked(arguments: Sequence[str], log: Path) -> int:
         os._exit(code)
 
 
+PROGRAM = "import sys; from verification.lives import small; small(); from fastsgd.cli import main; main()"
+
+
+def small() -> None:
+    """Small waves and frequent checkpoints, so that a life of half a second has every moment of a long one."""
+    from fastsgd import engine, plan
+
+    plan._LARGEST_WAVE, engine.COMMIT_SECONDS, engine.SEGMENT_SECONDS = 128, 0.0, 0.01
+
+
 def start_program(arguments: Sequence[str], log: Path) -> int:
-    """Run the command line as a user does; its pid."""
+    """Run the command line in an interpreter of its own; its pid."""
     with log.open("wb") as out:
-        return subprocess.Popen([sys.executable, "-m", "fastsgd", *arguments], stdout=out, stderr=out).pid
+        command, scripts = [sys.executable, "-c", PROGRAM, *arguments], str(Path(__file__).parent.parent)
+        path = os.pathsep.join([scripts, *filter(None, [os.environ.get("PYTHONPATH")])])
+        return subprocess.Popen(command, stdout=out, stderr=out, env=os.environ | {"PYTHONPATH": path}).pid
 
 
 @dataclass

@@ -6,6 +6,7 @@
     LOGISTIC  1/(1 + exp(-z)) - y              target 0 or 1
     POISSON   exp(z) - y                       target >= 0
     PROBIT    -s phi(z) / Phi(s z), s = 2y - 1 target 0 or 1
+    HUBER     z - y held within [-1, 1]        target real; threshold 1
 
 NaN comes out where NaN goes in; exp(z) is infinite above 709.43 and held at exp(-708) below, so that an iterate that
 diverges ends in numbers that are not finite.
@@ -17,7 +18,7 @@ import numpy as np
 from ._jit import inline, jit
 from .vector import absolute, as_double, as_words, fma, load, select, store
 
-LINEAR, LOGISTIC, POISSON, PROBIT = 0, 1, 2, 3
+LINEAR, LOGISTIC, POISSON, PROBIT, HUBER = 0, 1, 2, 3, 4
 
 _LARGEST, _SMALLEST = 709.7, -708.0
 _LOG2E = 1.4426950408889634
@@ -104,6 +105,12 @@ def density_ratio(u):
 
 
 @inline
+def clipped(x):
+    """x held within [-1, 1]; NaN stays."""
+    return select(x > 1.0, 1.0, select(x < -1.0, -1.0, x))
+
+
+@inline
 def residual(family, z, y):
     """dl/dz of a vector of margins at a vector of targets."""
     if family == LOGISTIC:
@@ -112,6 +119,8 @@ def residual(family, z, y):
         return z - y
     if family == POISSON:
         return exponential(z) - y
+    if family == HUBER:
+        return clipped(z - y)
     s = y * 2.0 - 1.0
     return -(s * density_ratio(s * z))
 
@@ -125,6 +134,8 @@ def curvature(family, z, y):
         return select(z == z, 1.0, z)
     if family == POISSON:
         return exponential(z)
+    if family == HUBER:
+        return select(absolute(z - y) < 1.0, 1.0, (z - y) * 0.0)
     u = (y * 2.0 - 1.0) * z
     score = density_ratio(u)
     return score * (score + u)

@@ -28,6 +28,7 @@ def synthetic(family: str, n: int = 400, d: int = 4) -> Model:
     z = x @ np.array([0.3, -0.5, 0.8, 0.1, -0.2])
     y = {
         "linear": lambda: z + rng.normal(size=n),
+        "huber": lambda: z + rng.normal(size=n),
         "logistic": lambda: (rng.random(n) < 1 / (1 + np.exp(-z))) * 1.0,
         "poisson": lambda: rng.poisson(np.exp(z)) * 1.0,
         "probit": lambda: (z + rng.normal(size=n) > 0) * 1.0,
@@ -82,7 +83,7 @@ def test_ridge_logistic_on_real_data_against_scikit_learn() -> None:
     assert np.max(np.abs(model.noise(theta) - np.cov(pool.features.T * (mu - y)))) > 1e-5
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", sorted(set(FAMILIES) - {"huber"}))  # huber: test_huber.py
 def test_optimum_and_information_against_statsmodels(family: str) -> None:
     model = synthetic(family)
     theta = optimum(model)

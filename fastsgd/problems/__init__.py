@@ -1,4 +1,5 @@
-"""What is optimised. One file a kind of problem, found by its name: `quadratic`, `ou`, `glm`; `own` is a user's.
+"""What is optimised. One file a kind of problem, found by its name: `quadratic`, `ou`, `glm`, `newsvendor`; `own` is a user's.
+`population` is a glm of fresh generated data.
 
 A kind is a module with `build(spec) -> Problem`, and `check(spec) -> (lines, d, n)`: what its matrices or data have
 wrong, the dimension if it can be told, and the size of the pool if there is one.
@@ -19,6 +20,8 @@ __all__ = ["Arm", "Problem", "Stepper", "build", "check", "module"]
 
 def module(spec: Spec) -> str:
     """The name of the module of a spec's kind of problem."""
+    if spec.problem.kind == "glm" and spec.sampling.design == "fresh":
+        return "population"
     return "own" if ":" in spec.problem.kind else spec.problem.kind
 
 

@@ -107,12 +107,13 @@ def moments(features: Array) -> tuple[Array, Array]:
 def generate(source: Generate, family: str) -> tuple[Array, Array, Array]:
     """Features float64[n, p] (AR(1) correlated normals), targets float64[n], true coefficients float64[p].
 
-    Coefficients point in a random direction and have norm `scale`; a linear target has normal noise of standard
-    deviation `noise`.
+    Coefficients point in a random direction and have norm `scale`; a real target has normal noise of standard
+    deviation `noise`, contaminated ones `outlier` times as much.
     """
     from fastsgd.kernels.generate import data_normals, data_uniforms
     from fastsgd.kernels.pool import margins
 
+    assert source.samples is not None
     n, p, seed = source.samples, source.dimension, np.uint64(source.seed)
     draws = np.empty((n, p + 1))
     data_normals(seed, np.uint64(0), draws)
@@ -120,13 +121,22 @@ def generate(source: Generate, family: str) -> tuple[Array, Array, Array]:
     rho, rest = source.correlation, math.sqrt(1.0 - source.correlation * source.correlation)
     for j in range(1, p):
         features[:, j] = rho * features[:, j - 1] + rest * features[:, j]
-    direction = np.empty((1, p))
-    data_normals(seed, np.uint64(1), direction)
-    coefficients = direction[0] * (source.scale / math.sqrt(math.fsum(direction[0] ** 2)))
+    coefficients = true_coefficients(source)
     z, uniforms = np.empty(n), np.empty(n)
     margins(features, coefficients, z)
     data_uniforms(seed, np.uint64(2), uniforms)
-    return features, _targets(family, z, noise, uniforms, source.noise), coefficients
+    if source.contamination:
+        noise = np.where(uniforms < source.contamination, source.outlier * noise, noise)
+    return features, _targets(source.truth or family, z, noise, uniforms, source.noise), coefficients
+
+
+def true_coefficients(source: Generate) -> Array:
+    """Coefficients float64[p] that targets are generated with."""
+    from fastsgd.kernels.generate import data_normals
+
+    direction = np.empty((1, source.dimension))
+    data_normals(np.uint64(source.seed), np.uint64(1), direction)
+    return np.asarray(direction[0] * (source.scale / math.sqrt(math.fsum(direction[0] ** 2))))
 
 
 def _targets(family: str, z: Array, noise: Array, uniforms: Array, sd: float) -> Array:
@@ -134,7 +144,7 @@ def _targets(family: str, z: Array, noise: Array, uniforms: Array, sd: float) ->
     from fastsgd.kernels.generate import poisson_counts
     from fastsgd.problems.families import score
 
-    if family == "linear":
+    if family in ("linear", "huber"):
         return z + sd * noise
     if family == "probit":
         return (z + noise > 0.0).astype(np.float64)

@@ -9,8 +9,9 @@ g_i = dl/dz x_i + ridge theta. At the optimum theta*:
     S_n = (1/n) sum (g_i - gmean)(g_i - gmean)'        the noise; normalised by n (Lemma 4.1 with (n-b)/(n-1))
     F   = (1/n) sum E[(dl/dz)^2 | x] x x'              Fisher information of one sample, by the model, without the ridge
 
-For a canonical link (linear, logistic, poisson) and ridge = 0, F = H; probit has another curvature. S_n = F only for a
-correct model and a large pool.
+For a canonical link (linear, logistic, poisson) and ridge = 0, F = H; probit and huber have another curvature. S_n = F only
+for a correct model and a large pool. The loss of huber has a second derivative that jumps where a residual meets the threshold:
+H is that of the pool's optimum, and an iterate sees it changed by the few samples whose residuals lie between (O(1/n)).
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def check(spec: Spec) -> tuple[list[str], int | None, int | None]:
     lines = _check_targets(problem.family, pool.targets)
     if not lines:
         try:
-            _optimum(pool, problem.family, float(problem.ridge))
+            _optimum(pool, _model(pool, problem))
         except NoOptimum as error:
             lines.append(f"{key} {error}")
     metric = problem.metric
@@ -76,7 +77,7 @@ def _check_targets(family: str, targets: Array) -> list[str]:
 
 # The arms of a run share one pool and one optimum; the last is kept.
 _last_pool: list[tuple[tuple[Data, str], object, Pool]] = []
-_last_optimum: list[tuple[Pool, str, float, Array]] = []
+_last_optimum: list[tuple[Pool, tuple[str, float, float], Array]] = []
 
 
 def _pool(spec: Spec) -> Pool:
@@ -90,19 +91,24 @@ def _pool(spec: Spec) -> Pool:
     return pool
 
 
-def _optimum(pool: Pool, family: str, ridge: float) -> Array:
-    if _last_optimum and _last_optimum[0][0] is pool and _last_optimum[0][1:3] == (family, ridge):
-        return _last_optimum[0][3]
-    theta = optimum(Model(family, pool.features, pool.targets, ridge), pool.names)
-    _last_optimum[:] = [(pool, family, ridge, theta)]
+def _model(pool: Pool, problem: Glm) -> Model:
+    return Model(problem.family, pool.features, pool.targets, float(problem.ridge), float(problem.threshold))
+
+
+def _optimum(pool: Pool, model: Model) -> Array:
+    form = (model.family, model.ridge, model.threshold)
+    if _last_optimum and _last_optimum[0][0] is pool and _last_optimum[0][1] == form:
+        return _last_optimum[0][2]
+    theta = optimum(model, pool.names)
+    _last_optimum[:] = [(pool, form, theta)]
     return theta
 
 
 def build(spec: Spec) -> GlmProblem:
     """Pool, optimum and geometry of a checked spec."""
     problem, pool = cast("Glm", spec.problem), _pool(spec)
-    model = Model(problem.family, pool.features, pool.targets, float(problem.ridge))
-    theta = _optimum(pool, model.family, model.ridge)
+    model = _model(pool, problem)
+    theta = _optimum(pool, model)
     hessian, noise = model.hessian(theta), model.noise(theta)
     metric = problem.metric
     if not isinstance(metric, str):
@@ -147,10 +153,14 @@ class GlmStepper:
 
         codes = {"without-replacement": WITHOUT_REPLACEMENT, "with-replacement": WITH_REPLACEMENT}
         assert len({(arm.batch, arm.design) for arm in arms}) == 1, "arms of a pool share their batches"
-        self._pool = pack_pool(model.features, model.targets)
+        # The kernel's huber has threshold 1: features and targets are measured in thresholds, and steps follow.
+        unit = model.threshold if model.family == "huber" else 1.0
+        self._unit = unit * unit
+        scaled = (model.features, model.targets) if unit == 1.0 else (model.features / unit, model.targets / unit)
+        self._pool = pack_pool(*scaled)
         self._samples = len(model.targets)
         self._optimum = theta
-        self._ridge = model.ridge
+        self._ridge = model.ridge / self._unit
         self._family = FAMILIES[model.family].code
         self._batch, self._design = arms[0].batch, codes[arms[0].design]
 
@@ -168,7 +178,7 @@ class GlmStepper:
             self._family,
             self._batch,
             self._design,
-            sizes,
+            sizes * self._unit,
             np.uint64(seed),
             np.uint64(first_replicate),
             np.uint64(first_step),

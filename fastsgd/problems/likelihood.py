@@ -21,6 +21,8 @@ Array = NDArray[np.float64]
 _ITERATIONS = 200
 # Residuals of a binary target that are all below this: the classes are separated, and the likelihood has no maximum.
 _SEPARATED = 1e-6
+_REWEIGHTED = 40
+_SINGULAR = ("dependent columns, or separable classes", "dependent columns, or few residuals below problem.threshold")
 
 
 class NoOptimum(ValueError):
@@ -29,12 +31,17 @@ class NoOptimum(ValueError):
 
 @dataclass(frozen=True)
 class Model:
-    """Loss of a pool; features float64[n, d], targets float64[n], ridge >= 0."""
+    """Loss of a pool; features float64[n, d], targets float64[n], ridge >= 0; threshold: of the family huber."""
 
     family: str
     features: Array
     targets: Array
     ridge: float
+    threshold: float = 1.0
+
+    def _residuals(self, theta: Array) -> Array:
+        """dl/dz of every sample, float64[n]."""
+        return score(self.family, self.margins(theta), self.targets, self.threshold)
 
     def margins(self, theta: Array) -> Array:
         """x_i'theta, float64[n]."""
@@ -46,7 +53,7 @@ class Model:
 
     def scores(self, theta: Array) -> Array:
         """Per-sample gradients g_i, float64[n, d]."""
-        weights = score(self.family, self.margins(theta), self.targets)
+        weights = self._residuals(theta)
         return weights[:, None] * self.features + self.ridge * theta
 
     def gradient(self, theta: Array) -> Array:
@@ -54,31 +61,31 @@ class Model:
         from fastsgd.kernels.pool import weighted_sum
 
         out = np.empty(self.features.shape[1])
-        weighted_sum(self.features, score(self.family, self.margins(theta), self.targets), out)
+        weighted_sum(self.features, self._residuals(theta), out)
         return out + self.ridge * theta
 
     def separates(self, theta: Array) -> bool:
         """True if a binary target is predicted without error at theta."""
         if self.family not in ("logistic", "probit"):
             return False
-        weights = score(self.family, self.margins(theta), self.targets)
+        weights = self._residuals(theta)
         return float(np.abs(weights).max()) < _SEPARATED
 
     def hessian(self, theta: Array) -> Array:
         """Hessian of L, float64[d, d]."""
-        out = self._products(curvature(self.family, self.margins(theta), self.targets))
+        out = self._products(curvature(self.family, self.margins(theta), self.targets, self.threshold))
         out[np.diag_indices_from(out)] += self.ridge
         return out
 
     def fisher(self, theta: Array) -> Array:
         """F at theta, float64[d, d]."""
-        return self._products(information(self.family, self.margins(theta)))
+        return self._products(information(self.family, self.margins(theta), self.threshold))
 
     def noise(self, theta: Array) -> Array:
         """S_n at theta, float64[d, d]."""
         from fastsgd.kernels.pool import scatter, weighted_sum
 
-        weights = score(self.family, self.margins(theta), self.targets)
+        weights = self._residuals(theta)
         d = self.features.shape[1]
         centre, out = np.empty(d), np.empty((d, d))
         weighted_sum(self.features, weights, centre)
@@ -105,15 +112,17 @@ def optimum(model: Model, names: Sequence[str] | None = None) -> Array:
     d = model.features.shape[1]
     names = names or [str(j) for j in range(d)]
     theta, step = np.zeros(d), np.empty(d)
+    small = 1e-8 * float(np.abs(model.scores(theta)).max())
+    if model.family == "huber":
+        theta = _reweighted(model)
     gradient = model.gradient(theta)
     norm = float(np.abs(gradient).max())
-    small = 1e-8 * float(np.abs(model.scores(theta)).max())
     for _ in range(_ITERATIONS):
         singular = solve_positive(model.hessian(theta), -gradient, step)
         if singular:
             raise NoOptimum(
                 f'must have a unique optimum, got a singular Hessian at column "{names[singular - 1]}" '
-                "(dependent columns, or separable classes); remove the column, or give a problem.ridge above 0"
+                f"({_SINGULAR[model.family == 'huber']}); remove the column, or give a problem.ridge above 0"
             )
         new = _search(model, theta, step, gradient)
         if new is None:
@@ -131,6 +140,27 @@ def optimum(model: Model, names: Sequence[str] | None = None) -> Array:
         if norm == 0.0:
             return theta
     raise NoOptimum(f"must have an optimum within {_ITERATIONS} Newton steps, got none; give a larger problem.ridge")
+
+
+def _reweighted(model: Model) -> Array:
+    """Near the optimum of a huber loss, float64[d]: least squares, then weights min(1, c/|r|), each step a descent.
+
+    The Hessian of a point far away may be singular: all residuals are beyond the threshold.
+    """
+    from fastsgd.kernels.pool import solve_positive
+
+    d = model.features.shape[1]
+    theta, step = np.zeros(d), np.empty(d)
+    plain = Model("linear", model.features, model.targets, model.ridge)
+    for k in range(_REWEIGHTED):
+        residuals = np.abs(model.margins(theta) - model.targets)
+        weights = np.ones_like(residuals) if k == 0 else model.threshold / np.maximum(residuals, model.threshold)
+        matrix = model._products(weights)
+        matrix[np.diag_indices(d)] += model.ridge
+        if solve_positive(matrix, -(plain if k == 0 else model).gradient(theta), step):
+            return theta
+        theta = theta + step
+    return theta
 
 
 def _search(model: Model, theta: Array, step: Array, gradient: Array) -> Array | None:

@@ -11,7 +11,8 @@ Design = Literal["fresh", "without-replacement", "with-replacement"]
 Spectrum = Literal["logspace", "linspace", "loguniform"]
 Basis = Literal["identity", "random", "rotation"]
 Scheme = Literal["exact", "euler"]
-Family = Literal["logistic", "probit", "poisson", "linear"]
+Family = Literal["logistic", "probit", "poisson", "linear", "huber"]
+Truth = Literal["logistic", "probit"]
 DESIGNS: tuple[str, ...] = get_args(Design)
 
 

@@ -123,10 +123,7 @@ def _glm(spec: "Spec") -> dict[str, Any]:
     assert isinstance(problem, sections.Glm)
     data: dict[str, Any]
     if problem.data.generate is not None:
-        generate = plain(problem.data.generate.model_dump())
-        if problem.family != "linear":
-            del generate["noise"]
-        data = {"generate": generate}
+        data = {"generate": _generate(spec, problem.family, problem.data.generate)}
     else:
         pool = spec.table()
         data = {
@@ -137,10 +134,21 @@ def _glm(spec: "Spec") -> dict[str, Any]:
     return {
         "kind": "glm",
         "family": problem.family,
+        **({"threshold": problem.threshold + 0.0} if problem.family == "huber" else {}),
         "ridge": problem.ridge + 0.0,
         "data": data,
         "metric": _metric(spec),
     }
+
+
+def _generate(spec: "Spec", family: str, source: sections.Generate) -> dict[str, Any]:
+    """Of a population there are no `samples`; what has no effect is left out, as it was before there were such keys."""
+    form: dict[str, Any] = plain(source.model_dump(exclude_none=True))
+    unused = {"samples"} if spec.sampling.design == "fresh" else set()
+    unused |= set() if family in ("linear", "huber") else {"noise"}
+    unused |= set() if source.contamination else {"contamination", "outlier"}
+    unused |= {"truth"} if source.truth == family else set()
+    return {key: value for key, value in form.items() if key not in unused}
 
 
 def _simulated(spec: "Spec") -> dict[str, Any]:

@@ -159,10 +159,24 @@ def _glm(raw: Raw) -> Iterator[Issue]:
             )
     elif given == ["generate"] and "target" in data:
         yield Issue(f"{key}.target", f"{key}.target has no use with generate, got {show(data['target'])}; remove it")
-    noise = table(data, "generate").get("noise")
-    if noise is not None and problem.get("family") in ("logistic", "probit", "poisson"):
-        name = f"{key}.generate.noise"
-        yield Issue(name, f'{name} is only for family = "linear", got {show(noise)}; remove it')
+    yield from _generate(problem, table(data, "generate"), f"{key}.generate", table(raw, "sampling").get("design"))
+    if "threshold" in problem and problem.get("family") in ("logistic", "probit", "poisson", "linear"):
+        rule = f'problem.threshold is only for family = "huber", got {show(problem["threshold"])}'
+        yield Issue("problem.threshold", f"{rule}; remove it")
+
+
+def _generate(problem: Raw, generate: Raw, key: str, design: Any) -> Iterator[Issue]:
+    family = problem.get("family")
+    for name in ("noise", "contamination", "outlier"):
+        if name in generate and family in ("logistic", "probit", "poisson"):
+            rule = f'{key}.{name} is only for family = "linear" or "huber", got {show(generate[name])}'
+            yield Issue(f"{key}.{name}", f"{rule}; remove it")
+    if generate.get("truth") is not None and family in ("linear", "huber", "poisson"):
+        rule = f'{key}.truth is only for family = "logistic" or "probit", got {show(generate["truth"])}'
+        yield Issue(f"{key}.truth", f"{rule}; remove it")
+    if generate and "samples" not in generate and design != "fresh":
+        rule = f"{key}.samples is required, got nothing"
+        yield Issue(f"{key}.samples", f'{rule}; give the size of the pool, such as 1000, or design = "fresh"')
 
 
 def _own(raw: Raw) -> Iterator[Issue]:
@@ -187,7 +201,8 @@ def _own(raw: Raw) -> Iterator[Issue]:
 def _design(raw: Raw, kind: str) -> Iterator[Issue]:
     design = table(raw, "sampling").get("design")
     pool = sections.has_pool(raw.get("problem"))
-    if design in fields.DESIGNS and (design == "fresh") == pool:
+    generated = kind == "glm" and "generate" in table(raw, "problem", "data")
+    if design in fields.DESIGNS and (design == "fresh") == pool and not generated:
         allowed = '"without-replacement" or "with-replacement"' if pool else '"fresh"'
         reason = "draws from a finite pool" if pool else "has no pool to draw from"
         rule = f"sampling.design must be {allowed}, got {show(design)}"

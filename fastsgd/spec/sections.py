@@ -25,6 +25,7 @@ from fastsgd.spec.fields import (
     Seed,
     Spectrum,
     StepNumber,
+    Truth,
     about,
 )
 from fastsgd.spec.simulated import Newsvendor
@@ -93,14 +94,22 @@ class Ou(Linear):
 
 
 class Generate(Table):
-    """Synthetic data: AR(1) correlated normal features, coefficients of norm `scale`, target of the family."""
+    """Synthetic data: AR(1) correlated normal features, coefficients of norm `scale`, target of the family.
 
-    samples: Annotated[int, about("a whole number, such as 1000", ge=1, le=2**40)]
+    `truth`: another law of a target of two classes than that of the family. A real target has normal noise of deviation
+    `noise`, and for a share `contamination` of the samples `outlier` times as much. With design = "fresh" this is the
+    population that every sample is drawn from, and `samples` has no meaning.
+    """
+
+    samples: Annotated[int, about("a whole number, such as 1000", ge=1, le=2**40)] | None = None
     dimension: Annotated[int, about("the number of features, such as 10", ge=1, le=2**16)]
     seed: Seed = 0
     correlation: float = about("a number between -1 and 1, such as 0.5", default=0.0, gt=-1, lt=1)
     scale: NotNegative = 1.0
     noise: Positive = 1.0
+    truth: Truth | None = about('"logistic" or "probit", or leave the key out', default=None)
+    contamination: float = about("a share of the samples, such as 0.1", default=0.0, ge=0, lt=1)
+    outlier: Positive = 10.0
 
 
 class Data(Table):
@@ -114,11 +123,14 @@ class Data(Table):
 
 
 class Glm(Table):
-    """A generalised linear model with its canonical (probit: own) link on a finite pool, with a ridge penalty."""
+    """A generalised linear model with its canonical (probit: own) link, with a ridge penalty, on a finite pool or, of
+    generated data with design = "fresh", on the whole population. `huber`: the robust loss with a `threshold`.
+    """
 
     kind: Literal["glm"]
     family: Family
     ridge: NotNegative = 0.0
+    threshold: Positive = 1.345
     data: Data = about('a table such as { file = "x.csv", target = "y" }')
     metric: GlmMetric = about('"fisher", or { file = "F.npy" }', default="fisher")
 

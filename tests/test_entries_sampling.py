@@ -1,0 +1,69 @@
+"""The entries on mini-batch gradients and pools: their helpers, and each entry with a changed spec."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+import fastsgd
+from fastsgd.experiments.scale import spec_folder
+from fastsgd.experiments.scores import Second, covariance_rows
+from fastsgd.experiments.sequences import Law, _gradients
+
+# Entry -> {spec: [(text, its replacement)]}: other dimensions, pools, batches, and few replicates.
+CHANGED = {
+    "conditioning": {
+        "conditioning-small": [("samples = 20, dimension = 3", "samples = 15, dimension = 2"), ("= 1000000", "= 200000")],
+        "conditioning-pool": [("samples = 1000, dimension = 3", "samples = 300, dimension = 4"),
+                              ("[1, 10, 100, 500, 900, 1000]", "[2, 150, 300]")],
+    },
+}  # fmt: skip
+
+
+def changed_specs(folder, name):
+    for source in spec_folder().glob("*"):
+        if source.is_dir():
+            shutil.copytree(source, folder / source.name, ignore=shutil.ignore_patterns("*.png", "*.h5"))
+        elif source.suffix != ".h5":
+            shutil.copy(source, folder)
+    for spec, changes in CHANGED[name].items():
+        text = (folder / f"{spec}.toml").read_text()
+        for old, new in changes:
+            assert old in text, (spec, old)
+            text = text.replace(old, new)
+        (folder / f"{spec}.toml").write_text(text)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(CHANGED))
+def test_a_changed_spec_is_consistent_and_its_controls_are_rejected(name, tmp_path):
+    (tmp_path / "specs").mkdir()
+    specs = changed_specs(tmp_path / "specs", name)
+    made = fastsgd.reproduce([name], "quick", tmp_path / "out", specs=specs, seed=11)
+    assert made.consistent, made.failures
+    (result,) = made.entries
+    assert result["tests"] > 3 and all(c["power"] > 0.9 for c in result["controls"])
+
+
+def test_moments_of_the_two_laws_are_those_of_their_samples():
+    law, rng, n = Law.of(np.array([0.8, -0.5, 0.3]), 0.7, 0.4), np.random.default_rng(5), 200_000
+    for m in range(2):
+        g = _gradients(rng.standard_normal((n, 1, 4)), law, np.full(n, m))[:, 0]
+        centred = g - law.means[m]
+        assert np.all(np.abs(centred.mean(axis=0)) < 5 * centred.std(axis=0) / np.sqrt(n))
+        products = centred[:, :, None] * centred[:, None, :]
+        z = (products.mean(axis=0) - law.covariances[m]) / (products.std(axis=0) / np.sqrt(n))
+        assert np.all(np.abs(z) < 5)
+        wrong = (products.mean(axis=0) - law.covariances[1 - m]) / (products.std(axis=0) / np.sqrt(n))
+        assert np.all(np.abs(np.diagonal(wrong)) > 20)
+
+
+def test_covariance_rows_have_standard_normal_z():
+    rng = np.random.default_rng(8)
+    root = np.array([[1.0, 0.0], [0.7, 0.4]])
+    found = []
+    for _ in range(300):
+        values = rng.exponential(size=(400, 2)) - 1.0
+        found += [row.z for row in covariance_rows("x", "", Second.of(values @ root.T, root @ root.T), root @ root.T)]
+    assert abs(np.mean(found)) < 5 / np.sqrt(900) and abs(np.std(found) - 1) < 0.15

@@ -4,7 +4,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.core.extending import intrinsic
 
-from .vector import Vector, _call, _pointer
+from .vector import Vector, _as_vector, _call, _pointer, _splat
 
 _I32 = ir.IntType(32)
 
@@ -26,28 +26,83 @@ def prefetch(typingctx, array, index):
 
 
 @intrinsic(prefer_literal=True)
-def any_lane(typingctx, mask):
-    """True if a mask holds in some lane."""
+def halves_below(typingctx, a, b):
+    """Bits 2 l and 2 l + 1 say whether the low and the high 32 bits of lane l of a are below those of b (or scalar b)."""
 
     def emit(context, builder, sig, args):
-        bits = builder.bitcast(args[0], ir.IntType(mask.lanes))
-        return builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0))
+        right = _as_vector(context, builder, args[1], b, a)
+        kind = ir.VectorType(_I32, 2 * a.lanes)
+        mask = builder.icmp_unsigned("<", builder.bitcast(args[0], kind), builder.bitcast(right, kind))
+        return builder.zext(builder.bitcast(mask, ir.IntType(2 * a.lanes)), ir.IntType(64))
 
-    return types.boolean(mask), emit
+    return types.uint64(a, b if isinstance(b, Vector) else types.uint64), emit
 
 
 @intrinsic(prefer_literal=True)
-def equal_words(typingctx, array, first, second, lanes):
-    """Mask of array[first + l] == array[second + l] for `lanes` (a constant) elements of a flat uint32 array."""
-    result = Vector("b", lanes.literal_value)
+def equal_bits(typingctx, array, index, word, lanes):
+    """Bit l says whether array[index + l] == word, l < lanes (a constant <= 64); flat uint32 array."""
+    count = lanes.literal_value
 
     def emit(context, builder, sig, args):
         data = context.make_array(sig.args[0])(context, builder, args[0]).data
-        kind = ir.VectorType(_I32, result.lanes).as_pointer()
-        left, right = (builder.load(builder.bitcast(builder.gep(data, [i]), kind), align=4) for i in args[1:3])
-        return builder.icmp_unsigned("==", left, right)
+        kind = ir.VectorType(_I32, count)
+        words = builder.load(builder.bitcast(builder.gep(data, [args[1]]), kind.as_pointer()), align=4)
+        mask = builder.icmp_unsigned("==", words, _splat(builder, args[2], count))
+        return builder.zext(builder.bitcast(mask, ir.IntType(count)), ir.IntType(64))
 
-    return result(array, types.uint64, types.uint64, lanes), emit
+    return types.uint64(array, types.uint64, types.uint32, lanes), emit
+
+
+@intrinsic(prefer_literal=True)
+def maybe_equal(typingctx, array, index, b, tile, lanes):
+    """False only if array[index : index + b], and so every `tile` elements up to `lanes`, holds b different words.
+
+    array: flat uint32; b <= tile; `tile` and `lanes` are constants. The low 16 bits alone are compared, each with all.
+    """
+    size, count = tile.literal_value, lanes.literal_value
+    half = ir.IntType(16)
+
+    def turned(builder, x, by, unit):
+        """Each tile, in units of so many halves, turned by a multiple of a unit."""
+        across = size // unit
+        order = [i // across * across + (i + by) % across for i in range(count // unit)]
+        words = builder.bitcast(x, ir.VectorType(ir.IntType(16 * unit), count // unit))
+        mask = ir.Constant(ir.VectorType(_I32, len(order)), order)
+        return builder.bitcast(builder.shuffle_vector(words, words, mask), x.type)
+
+    def emit(context, builder, sig, args):
+        data = context.make_array(sig.args[0])(context, builder, args[0]).data
+        wide = ir.VectorType(_I32, count).as_pointer()
+        words = builder.load(builder.bitcast(builder.gep(data, [args[1]]), wide), align=4)
+        x = builder.trunc(words, ir.VectorType(half, count))
+        # What is beyond b becomes different from all others, and rarely equal to one of the batch.
+        numbers = ir.Constant(x.type, [i % size for i in range(count)])
+        inside = builder.icmp_unsigned("<", numbers, _splat(builder, builder.trunc(args[2], half), count))
+        x = builder.select(inside, x, ir.Constant(x.type, [65535 - i % size for i in range(count)]))
+        next_one = turned(builder, x, 1, 1)
+        differ = builder.icmp_unsigned("!=", x, next_one)
+        # Turns by an even number move pairs, which costs less.
+        for by in range(2, size // 2 + 1):
+            other = turned(builder, next_one if by % 2 else x, by // 2, 2)
+            differ = builder.and_(differ, builder.icmp_unsigned("!=", x, other))
+        bits = builder.bitcast(differ, ir.IntType(count))
+        return builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, -1))
+
+    return types.boolean(array, types.uint64, types.uint64, tile, lanes), emit
+
+
+@intrinsic(prefer_literal=True)
+def store_low_words(typingctx, array, index, a):
+    """Write the low 32 bits of each lane to a flat uint32 array from `index` on."""
+
+    def emit(context, builder, sig, args):
+        data = context.make_array(sig.args[0])(context, builder, args[0]).data
+        kind = ir.VectorType(_I32, a.lanes)
+        pointer = builder.bitcast(builder.gep(data, [args[1]]), kind.as_pointer())
+        builder.store(builder.trunc(args[2], kind), pointer, align=4)
+        return context.get_dummy_value()
+
+    return types.void(array, types.uint64, a), emit
 
 
 @intrinsic(prefer_literal=True)

@@ -38,7 +38,9 @@ def shuffle(n: int, b: int, source: Iterator[int]) -> list[int]:
 
 
 def uses_shuffle(n: int, b: int) -> bool:
-    return b > 1 and (n <= 2**17 or (b > 64 and b > n // 32))
+    if b <= 64:
+        return b > 1 and n < 8 * b * b
+    return n <= 2**17 or b > n // 32
 
 
 def without_replacement(n: int, b: int, seed: int, replicate: int, step: int) -> list[int]:

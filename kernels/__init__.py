@@ -4,7 +4,7 @@ import os
 import sys
 
 # Changes whenever any random number or any result of a kernel changes in any bit.
-STREAM_VERSION = 1
+STREAM_VERSION = 2
 
 # Numba fixes the largest thread count when it is imported; leave room for a user who asks for more than the cores.
 # Afterwards the variable must not change: Numba reads it again at each compilation and refuses a new value.

@@ -75,9 +75,17 @@ def jit(function):
     return _compile(function)
 
 
+def leaf(function):
+    """Compile a sequential function that neither makes nor returns arrays: its references are not counted.
+
+    A count is an atomic operation of 5 ns, and every array that goes through a call costs two.
+    """
+    return _compile(function, _nrt=False)
+
+
 def inline(function):
-    """Compile a small function that must melt into its caller (vectors stay in registers)."""
-    return numba.njit(**_OPTIONS, forceinline=True)(function)
+    """Compile a small function, a leaf, that must melt into its caller (vectors stay in registers)."""
+    return numba.njit(**_OPTIONS, forceinline=True, _nrt=False)(function)
 
 
 def pjit(function):

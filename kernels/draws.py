@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._jit import inline, jit
+from ._jit import inline, jit, leaf
 from .integers import Plan, Tables, integers, make_tables, plan_integers
 from .lanes import equal_bits, maybe_equal
 from .parallel import parallel
@@ -30,11 +30,11 @@ WITHOUT_REPLACEMENT, WITH_REPLACEMENT = 0, 1
 DIRECT, FLOYD, SHUFFLE = 0, 1, 2
 MAX_POOL = 2**32 - 1
 
-# Part of `stream_version`: small batches that rarely hold an index twice are Floyd's; of large ones those whose
-# permutation stays in the second-level cache are shuffled, and those that take much of the pool.
+# Part of `stream_version`: small batches that seldom hold an index twice (one in eight at most) are Floyd's; large ones
+# are shuffled where the permutation stays in the first caches, or where much of the pool is taken.
 _COMPARED = 64
-_SPARSE = 8
-_PERMUTED = 2**17
+_SPARSE = 4
+_PERMUTED = 2**15
 
 _HALF = np.uint64(2**16)
 _0, _1, _5, _16, _31 = (np.uint64(i) for i in (0, 1, 5, 16, 31))
@@ -94,13 +94,13 @@ def make_scratch(plan):
     return Scratch(make_tables(plan), short, pool)
 
 
-@jit
+@leaf
 def _identity(entries):
     for i in range(np.uint64(entries.size)):
         entries[i] = i
 
 
-@jit
+@leaf
 def _floyd_scan(n, b, batches, at):
     """Floyd's method in place, each integer compared with the batch so far; b <= 64."""
     for i in range(_1, b):
@@ -159,7 +159,7 @@ def _shuffle(b, batches, at, entries):
         entries[k] = k
 
 
-@jit
+@leaf
 def draw(plan, scratch, seed, replicate, step, steps, out, at):
     """Batches of `steps` <= plan.steps successive steps, `plan.pitch` apart, at out[at : at + plan.size].
 

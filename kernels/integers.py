@@ -11,14 +11,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._jit import LANES, inline, jit
+from ._jit import LANES, inline, jit, leaf
 from .lanes import halves_below, store_interleaved, store_low_words
 from .philox import PURPOSE_BATCH, counter_high, philox4x32
 from .vector import lane_numbers, load
 
 # One Philox block waits for itself: four registers of blocks side by side fill the time.
 WIDE = 2 * LANES
-_BULK = np.uint64(128)  # Philox blocks made at once, unless one batch takes more
+_BULK = np.uint64(
+    128
+)  # Philox blocks made at once, unless one batch takes more; twice as many of which one word is used
 _SLACK = np.uint64(64)  # a batch may be read in whole vectors
 
 _LOW = np.uint64(0xFFFFFFFF)
@@ -55,7 +57,7 @@ class Tables(NamedTuple):
 def plan_integers(n, b, method, first, slope):
     """Plan for batches of b integers (arguments uint64)."""
     blocks, wide = (b + _3) >> _2, np.uint64(WIDE)
-    steps = max(_1, _BULK // blocks)
+    steps = _2 * _BULK if b == _1 else max(_1, _BULK // blocks)
     lanes = (steps * blocks + wide - _1) // wide * wide
     pitch, written = (_1, lanes) if b == _1 else (blocks * _4, lanes * _4)
     return Plan(n, b, method, first, slope, blocks, pitch, steps, written, written + _SLACK)
@@ -76,7 +78,7 @@ def make_tables(plan):
     return Tables(block, batch, below, np.zeros(plan.steps + _1, np.uint8))
 
 
-@jit
+@leaf
 def _one_by_one(plan, seed, replicate, step, out, at):
     """The b bounded integers of one batch at out[at : at + b], with rejection of words."""
     c3 = counter_high(PURPOSE_BATCH, replicate, step)

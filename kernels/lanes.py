@@ -80,12 +80,14 @@ def maybe_equal(typingctx, array, index, b, tile, lanes):
         inside = builder.icmp_unsigned("<", numbers, _splat(builder, builder.trunc(args[2], half), count))
         x = builder.select(inside, x, ir.Constant(x.type, [65535 - i % size for i in range(count)]))
         next_one = turned(builder, x, 1, 1)
-        differ = builder.icmp_unsigned("!=", x, next_one)
-        # Turns by an even number move pairs, which costs less.
+        differ = [builder.icmp_unsigned("!=", x, x), builder.icmp_unsigned("!=", x, next_one)]
+        # Turns by an even number move pairs, which costs less; even and odd ones do not wait for each other.
         for by in range(2, size // 2 + 1):
             other = turned(builder, next_one if by % 2 else x, by // 2, 2)
-            differ = builder.and_(differ, builder.icmp_unsigned("!=", x, other))
-        bits = builder.bitcast(differ, ir.IntType(count))
+            equal = builder.icmp_unsigned("!=", x, other)
+            differ[by % 2] = equal if by == 2 else builder.and_(differ[by % 2], equal)
+        both = builder.and_(*differ) if size > 2 else differ[1]
+        bits = builder.bitcast(both, ir.IntType(count))
         return builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, -1))
 
     return types.boolean(array, types.uint64, types.uint64, tile, lanes), emit

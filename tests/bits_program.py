@@ -116,7 +116,7 @@ def main():
     for d, arms in ((1, 1), (2, 1), (2, 2), (3, 1), (10, 2), (33, 1), (50, 1)):
         found[f"recursion d={d} arms={arms}"] = recursion_bits(d, arms)
     found |= {f"average d={d} dense={dense}": average_bits(d, dense) for d, dense in ((2, False), (13, True))}
-    for n, b in ((1000, 1), (20, 5), (1000, 32), (10_000, 500), (1_000_000, 64)):
+    for n, b in ((1000, 1), (20, 5), (100, 4), (1000, 8), (1000, 12), (1000, 32), (10_000, 500), (1_000_000, 64)):
         found[f"without {n} {b}"] = draw_bits(n, b, WITHOUT_REPLACEMENT)
     found["with 1000 32"] = draw_bits(1000, 32, WITH_REPLACEMENT)
     found |= {f"glm family={family}": glm_bits(family) for family in range(4)}

@@ -39,8 +39,8 @@ def shuffle(n: int, b: int, source: Iterator[int]) -> list[int]:
 
 def uses_shuffle(n: int, b: int) -> bool:
     if b <= 64:
-        return b > 1 and n < 8 * b * b
-    return n <= 2**17 or b > n // 32
+        return b > 1 and n < 4 * b * b
+    return n <= 2**15 or b > n // 32
 
 
 def without_replacement(n: int, b: int, seed: int, replicate: int, step: int) -> list[int]:

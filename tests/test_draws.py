@@ -52,6 +52,7 @@ def by_method(n: int, b: int, shuffle: bool, count: int) -> np.ndarray:
 
 SIZES = [
     (10, 1), (10, 3), (20, 5), (64, 64), (66, 65), (100, 99), (100, 100), (1000, 32), (1000, 33), (2000, 300),
+    (16, 2), (70, 4), (300, 8), (400, 7), (1100, 16), (1100, 13), (4096, 32), (9000, 40), (20_000, 64), (70_000, 3000),
     (2**21, 100), (2**31 + 5, 7), (3_000_000_000, 64), (2**32 - 1, 33),
 ]  # fmt: skip
 
@@ -151,5 +152,15 @@ def test_covariance_of_the_batch_mean_and_the_wrong_normaliser() -> None:
 
 
 def test_plan_chooses_the_documented_method() -> None:
-    for n, b in [*SIZES, (2**17, 2), (2**17 + 1, 2), (2**17 + 1, 64), (2**21, 2**16), (2**21, 2**16 + 1)]:
+    for n, b in [
+        *SIZES,
+        (15, 2),
+        (16, 2),
+        (2**14 - 1, 64),
+        (2**14, 64),
+        (2**15, 65),
+        (2**15 + 1, 65),
+        (2**21, 2**16),
+        (2**21, 2**16 + 1),
+    ]:
         assert (make_plan(n, b, WITHOUT_REPLACEMENT).method == SHUFFLE) == reference.uses_shuffle(n, b)

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ._jit import inline, jit, leaf
-from .integers import Plan, Tables, integers, make_tables, plan_integers
+from .integers import Tables, integers, make_tables, plan_integers
 from .lanes import equal_bits, maybe_equal
 from .parallel import parallel
 

@@ -84,7 +84,8 @@ def _record_blocks(block, delta, basis_rows, rotated, metric, risk, x, count, me
         if rotated:
             _rotate(basis_rows, delta[r], x[r])
         else:
-            x[r, :] = delta[r]
+            for i in range(dimension):  # assigning a row would triple what this function takes to compile
+                x[r, i] = delta[r, i]
         risk[r] = _measure(x[r], metric, scratch)
     _block_moments(x[begin:end], risk[begin:end], count[block : block + 1], mean[block], second[block])
     return np.int64(0)

@@ -13,14 +13,19 @@ kernel_lock = threading.Lock()
 
 def cores(count: int | None = None) -> int:
     """`count`, or what FASTSGD_THREADS says, or the cores this process may use; InputError for what is no number >= 1."""
-    from fastsgd.kernels._jit import CORES
-
     if count is not None and count < 1:
-        raise InputError(f"threads must be >= 1, got {count}; leave the option out to use all {CORES} cores")
+        raise InputError(f"threads must be >= 1, got {count}; leave the option out to use all {available()} cores")
     said = os.environ.get("FASTSGD_THREADS", "").strip()
     if count is None and said and not (said.isdigit() and int(said) > 0):
         raise InputError(f"FASTSGD_THREADS must be a whole number >= 1, got {said!r}; set it to one or unset it")
-    return count or int(said or "0") or CORES
+    return count or int(said or "0") or available()
+
+
+def available() -> int:
+    """Cores by affinity and the scheduler's allotment, as the kernels have it, without loading Numba."""
+    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    allotted = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    return min(found, int(allotted)) if allotted.isdigit() and int(allotted) > 0 else found
 
 
 def use_threads(count: int | None) -> int:

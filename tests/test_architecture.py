@@ -66,6 +66,18 @@ ALLOWED = {
     "sweeps": {"errors", "spec", "plan", "wave", "averages", "engine", "store", "interrupts", "shards", "threads"},
     "analysis": {"errors", "spec", "problems", "designs", "schedules", "theory", "store"},
     "figures": {"errors", "analysis", "theory"},
+    "cluster": {
+        "errors",
+        "spec",
+        "engine",
+        "interrupts",
+        "kernels",
+        "merging",
+        "shards",
+        "store",
+        "sweeps",
+        "threads",
+    },
     "costs": {"spec", "averages", "engine", "plan", "wave", "threads"},
     "planning": {"spec", "analysis", "figures", "costs"},
     "experiments": {
@@ -82,6 +94,7 @@ ALLOWED = {
         "kernels",
     },
     "cli": {
+        "cluster",
         "errors",
         "spec",
         "planning",

@@ -70,6 +70,21 @@ threads_option = click.option(
 time_limit_option = click.option(
     "--time-limit", type=Duration(), help="Stop by then with exit code 75; run again to go on."
 )
+scheduler_option = click.option(
+    "--scheduler", metavar="ADDRESS", help="Simulate on the workers of a Dask scheduler, such as tcp://host:8786."
+)
+workers_option = click.option(
+    "--workers", type=click.IntRange(min=1), metavar="N", help="Simulate on N Dask workers on this machine."
+)
+
+
+def cluster(scheduler: str | None, workers: int | None) -> dict[str, Any]:
+    """The cluster that was asked for, as arguments; empty for none. A usage error if there are two."""
+    if scheduler is not None and workers is not None:
+        raise click.UsageError("--scheduler and --workers exclude each other.")
+    return {} if scheduler is None and workers is None else {"scheduler": scheduler, "workers": workers}
+
+
 code_option = click.option(
     "--code", type=PATH, metavar="FILE", help="The Python file of a problem of your own; a run holds no code."
 )

@@ -1,6 +1,7 @@
 """fastsgd run"""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -16,6 +17,8 @@ from fastsgd.cli.progress import Progress
 @click.option(
     "--shard", metavar="I/N", help="Simulate the I-th of N parts of the replicates; `fastsgd merge` puts them together."
 )
+@options.scheduler_option
+@options.workers_option
 @options.threads_option
 @options.time_limit_option
 @click.option("--force", is_flag=True, help="Begin again: replace a run file that is there.")
@@ -26,6 +29,8 @@ def command(
     output: Path | None,
     overrides: tuple[str, ...],
     shard: str | None,
+    scheduler: str | None,
+    workers: int | None,
     threads: int | None,
     time_limit: float | None,
     force: bool,
@@ -43,13 +48,22 @@ def command(
       fastsgd run runs/plateau.toml -o small.h5 --set replicates=200 --set step.size=0.005
       fastsgd run runs/plateau.toml --threads 8 --time-limit 01:30:00
       fastsgd run runs/plateau.toml --shard 2/8
+      fastsgd run runs/plateau.toml --scheduler tcp://head:8786
     """
     from fastsgd.analysis.describe import describe, describe_text
-    from fastsgd.engine import run as simulate
 
+    chosen: dict[str, Any] = options.cluster(scheduler, workers)
+    if chosen and shard is not None:
+        raise click.UsageError("--shard is for job arrays; a Dask cluster cuts the run by itself.")
+    if chosen:
+        from fastsgd.cluster import run as simulate
+    else:
+        from fastsgd.engine import run as simulate  # type: ignore[assignment]
+
+        chosen = {"shard": shard}
     with Progress() as progress:
         stored = simulate(
-            spec, output, overrides=overrides, shard=shard, threads=threads, progress=progress.update, note=progress.note,
+            spec, output, **chosen, overrides=overrides, threads=threads, progress=progress.update, note=progress.note,
             time_limit=time_limit, force=force, allow_unstable=allow_unstable,
         )  # fmt: skip
     result_json(describe(stored)) if as_json else result(describe_text(stored))

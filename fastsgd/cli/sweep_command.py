@@ -22,6 +22,8 @@ from fastsgd.cli.progress import Progress
     help="A seed of its own for each cell, or the same random numbers for all (default, unless the spec says so).",
 )  # fmt: skip
 @click.option("--shard", metavar="I/N", help="Run only every N-th cell, from the I-th on; shards may share the folder.")
+@options.scheduler_option
+@options.workers_option
 @options.threads_option
 @options.time_limit_option
 @click.option("--force", is_flag=True, help="Begin again: replace run files that are there.")
@@ -34,6 +36,8 @@ def command(
     overrides: tuple[str, ...],
     independent: bool | None,
     shard: str | None,
+    scheduler: str | None,
+    workers: int | None,
     threads: int | None,
     time_limit: float | None,
     force: bool,
@@ -52,13 +56,19 @@ def command(
       fastsgd sweep runs/plateau.toml -o study --vary step.size=0.01,0.005 --vary sampling.batch=1,8,64
       fastsgd sweep runs/plateau.toml --vary sampling.batch=1,2,4 --independent --time-limit 08:00:00
       fastsgd sweep runs/plateau.toml --vary step.size=0.01,0.005 --shard 2/8
+      fastsgd sweep runs/plateau.toml --vary step.size=0.01,0.005 --scheduler tcp://head:8786
     """
     from fastsgd.analysis.sweeps import describe_sweep, sweep_text
-    from fastsgd.sweeps import sweep
+
+    chosen = options.cluster(scheduler, workers)
+    if chosen:
+        from fastsgd.cluster import sweep
+    else:
+        from fastsgd.sweeps import sweep  # type: ignore[assignment]
 
     with Progress() as progress:
         folder = sweep(
-            spec, output, vary=vary, overrides=overrides, independent=independent, shard=shard, threads=threads,
+            spec, output, **chosen, vary=vary, overrides=overrides, independent=independent, shard=shard, threads=threads,
             progress=progress.sweep, note=progress.note, time_limit=time_limit, force=force,
             allow_unstable=allow_unstable,
         )  # fmt: skip

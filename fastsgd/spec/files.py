@@ -95,6 +95,14 @@ class Files:
             )
         self._sources[name], self._places[name] = text, path
 
+    def unpack(self, folder: Path) -> None:
+        """Put the code that was read elsewhere into `folder`, and let its name mean that file."""
+        for name, text in self._sources.items():
+            path = folder / f"{hashlib.sha256(text).hexdigest()}.py"
+            if not path.exists():
+                path.write_bytes(text)
+            self._places[name] = path
+
     def array(self, name: str) -> "np.ndarray":
         """float64, read-only, of an NPY file or an attached array. Raises InputError with one line."""
         if name not in self._arrays:

@@ -9,7 +9,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -51,7 +51,7 @@ class Outcome:
 class Process:
     """One worker process and what it is doing."""
 
-    def __init__(self, cores: int, dear: bool):
+    def __init__(self, cores: int):
         mine, theirs = socket.socketpair()
         with theirs:
             os.set_inheritable(theirs.fileno(), True)
@@ -61,7 +61,7 @@ class Process:
                 env=environment(cores),
             )  # fmt: skip
         self.pipe = Connection(mine.detach())
-        self.dear = dear
+        self.dear = False
         self.ready = False
         self.job: Job | None = None
         self.threads = 1
@@ -87,6 +87,18 @@ class Process:
         return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 
+@contextmanager
+def started(count: int, cores: int) -> Iterator[list[Process]]:
+    """Processes that import what they need meanwhile; those that nobody took are ended."""
+    spare = [Process(cores) for _ in range(count)]
+    try:
+        yield spare
+    finally:
+        for worker in spare:
+            worker.process.kill()
+            worker.end()
+
+
 def environment(cores: int) -> dict[str, str]:
     """The environment of a worker: it finds this very package, and may grow to all cores."""
     folder = str(Path(__file__).resolve().parents[2])
@@ -109,6 +121,7 @@ class Pool:
         report: called with (number, done, total) of a cell.
         note: called with remarks of cells.
         left: seconds until the sweep must stop, asked before each cell and while they run; None for no limit.
+        started: processes that wait for work already.
     """
 
     def __init__(
@@ -120,11 +133,13 @@ class Pool:
         report: Callable[[int, int, int], None],
         note: Callable[[int, str], None],
         left: Callable[[], float | None],
+        started: list[Process] | None = None,
     ):
         self.waiting = deque(jobs)
         self.files, self.cores, self.options = files, cores, options
         self.report, self.note, self.left = report, note, left
         self.workers: list[Process] = []
+        self.spare = started if started is not None else []
         self.stopping = False
 
     @property
@@ -153,7 +168,8 @@ class Pool:
                 worker.send("stop")
 
     def _start(self, dear: bool) -> None:
-        worker = Process(self.cores, dear)
+        worker = self.spare.pop() if self.spare else Process(self.cores)
+        worker.dear = dear
         worker.send("files", self.files)
         self.workers.append(worker)
 

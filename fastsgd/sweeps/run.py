@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from fastsgd.interrupts import StopRequest
 from fastsgd.store import index as folder_index
 from fastsgd.store.index import FAILED, FINISHED, STOPPED, WAITING, CellEntry, Index
 from fastsgd.sweeps import grid, together
-from fastsgd.sweeps.pool import Job, Outcome, Pool
+from fastsgd.sweeps.pool import Job, Outcome, Pool, started
 from fastsgd.threads import cores
 
 if TYPE_CHECKING:
@@ -79,9 +80,40 @@ def sweep(
         RunError: some cells failed, after all others were run.
         StoppedEarly: interrupt or time limit; the same call goes on.
     """
-    made = prepare(spec, path, vary=vary, overrides=overrides, independent=independent, shard=shard, force=force)
+    wanted = cores(threads)
+    new = path is None or not folder_index.is_sweep(path)
+    with started(wanted if new else 0, wanted) as workers:
+        return sweep_with(
+            partial(Pool, cores=wanted, started=workers), wanted, spec, path, vary=vary, overrides=overrides,
+            independent=independent, shard=shard, progress=progress, note=note, time_limit=time_limit, force=force,
+            allow_unstable=allow_unstable,
+        )  # fmt: skip
+
+
+def sweep_with(
+    pool: Callable[..., Any],
+    workers: int,
+    spec: Any,
+    path: str | Path | None = None,
+    *,
+    progress: Callable[[Status], None] | None = None,
+    note: Callable[[str], None] | None = None,
+    time_limit: float | None = None,
+    allow_unstable: bool = False,
+    shard: str | None = None,
+    force: bool = False,
+    **grid_options: Any,
+) -> Path:
+    """`sweep` on any pool of workers.
+
+    Args:
+        pool: called with jobs, files, options, report, note and left, as `Pool` has them; gives an object with `outcomes()`.
+        workers: how many cells go at once.
+        grid_options: vary, overrides, independent.
+    """
+    made = prepare(spec, path, shard=shard, force=force, **grid_options)
     job = Sweeping(made, _part(shard, len(made.cells)), progress, note or (lambda text: None), time_limit)
-    job.run(cores(threads), {"force": force, "allow_unstable": allow_unstable})
+    job.run(pool, workers, {"force": force, "allow_unstable": allow_unstable})
     return made.folder
 
 
@@ -196,7 +228,7 @@ class Sweeping:
         self.unsaved: set[int] = set()
         self.saved = self.begun
 
-    def run(self, wanted: int, options: dict[str, Any]) -> None:
+    def run(self, pool: Callable[..., Any], workers: int, options: dict[str, Any]) -> None:
         """All cells; see `sweep` for what it raises."""
         todo = [number for number in self.mine if self._to_do(number, options["force"])]
         for number in self.mine:
@@ -207,7 +239,7 @@ class Sweeping:
             self.note(f"{already} of {len(self.mine)} cells are finished already")
         stopped = None
         if todo:
-            stopped = self._drive(self._jobs(todo, wanted), wanted, options)
+            stopped = self._drive(self._jobs(todo, workers), pool, options)
         self._save()
         self._end(stopped)
 
@@ -251,14 +283,14 @@ class Sweeping:
                 jobs.append((sum(costs[n] for n in some), some[0], Job(cells, small)))
         return [job for _, _, job in sorted(jobs, key=lambda one: one[:2])]
 
-    def _drive(self, jobs: list[Job], wanted: int, options: dict[str, Any]) -> str | None:
+    def _drive(self, jobs: list[Job], pool: Callable[..., Any], options: dict[str, Any]) -> str | None:
         """Runs jobs; why it stopped before the end, or None."""
         with StopRequest() as stop:
             stop.saving = True
             left = self._left(stop)
-            pool = Pool(jobs, self.made.spec._files, wanted, options, self._report, self._noted, left)
+            made = pool(jobs, self.made.spec._files, options=options, report=self._report, note=self._noted, left=left)
             try:
-                for outcome in pool.outcomes():
+                for outcome in made.outcomes():
                     self._ended(outcome)
             except KeyboardInterrupt:
                 return "interrupted twice"

@@ -40,6 +40,9 @@ class Worker:
 
     def loop(self) -> None:
         """Until told to end, or until nobody is there to tell."""
+        import fastsgd.sweeps.together
+        import fastsgd.wave  # noqa: F401  (while the sweep itself is prepared)
+
         self.send("ready")
         while not self.gone:
             try:
@@ -121,6 +124,10 @@ class Worker:
         if now - self.reported > EVERY:
             self.reported = now
             self.send("progress", self.numbers, done, total)
+        self.listen()
+
+    def listen(self) -> None:
+        """Take what was said meanwhile."""
         while not self.stopping and (self.gone or self.pipe.poll()):
             try:
                 kind, *rest = ("stop",) if self.gone else self.pipe.recv()

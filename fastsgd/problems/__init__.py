@@ -1,4 +1,4 @@
-"""What is optimised. One file a kind of problem, found by its name: `quadratic`, `ou`, `glm`, `newsvendor`; `own` is a user's.
+"""What is optimised. One file a kind of problem, found by its name: `quadratic`, `ou`, `glm`, `newsvendor`, `queue`; `own` is a user's.
 `population` is a glm of fresh generated data.
 
 A kind is a module with `build(spec) -> Problem`, and `check(spec) -> (lines, d, n)`: what its matrices or data have

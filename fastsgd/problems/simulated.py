@@ -22,7 +22,7 @@ class Simulator:
     """A kernel and what its two functions need.
 
     Attributes:
-        kernel: name of a module of `fastsgd.kernels` with `advance`.
+        kernel: name of a module of `fastsgd.kernels` with `advance`, and `collect` for `moments`.
         params: float64[m]; shape: int64[k].
         counts: int64[3], normals, uniforms and exponentials of one sample.
         width: numbers of one sample.
@@ -52,7 +52,7 @@ class Simulator:
 
         d = len(theta)
         sums, lower = np.empty((1024, d)), np.empty((1024, d * (d + 1) // 2))
-        import_module(f"fastsgd.kernels.{self.kernel}").pilot(
+        import_module(f"fastsgd.kernels.{self.kernel}").collect(
             1024 // LANES,
             theta,
             self.params,

@@ -261,4 +261,5 @@ _KINDS = {
     "glm": _glm,
     "own": _own,
     "newsvendor": _nothing,  # in `simulated_rules`
+    "queue": _nothing,
 }

@@ -28,10 +28,10 @@ from fastsgd.spec.fields import (
     Truth,
     about,
 )
-from fastsgd.spec.simulated import Newsvendor
+from fastsgd.spec.simulated import Newsvendor, Queue
 from fastsgd.spec.tables import GlmMetric, MetricFile, QuadraticMetric, Table, list_or_table, number_or_list
 
-KINDS = ("quadratic", "ou", "glm", "newsvendor")
+KINDS = ("quadratic", "ou", "glm", "newsvendor", "queue")
 OWN_KIND = re.compile(r"(?s)(.+\.py):([A-Za-z_]\w*)")
 """`file.py:name`: the problem of a user's file; group 1 the file, group 2 the name of its gradient."""
 SCHEDULES = ("constant", "power")
@@ -258,6 +258,9 @@ SIGNS = {
     "time_step": "ou",
     "demand": "newsvendor",
     "price": "newsvendor",
+    "arrival_rate": "queue",
+    "rate_cost": "queue",
+    "customers": "queue",
 }
 
 
@@ -287,6 +290,7 @@ Problem = Annotated[
     | Annotated[Ou, Tag("<ou>")]
     | Annotated[Glm, Tag("<glm>")]
     | Annotated[Newsvendor, Tag("<newsvendor>")]
+    | Annotated[Queue, Tag("<queue>")]
     | Annotated[Own, Tag("<own>")],
     Discriminator(guess_problem),
 ]

@@ -80,6 +80,10 @@ def _queue(raw: Raw) -> Iterator[Issue]:
     yield from _lengths(lengths | {"start.value": start}, count, f"{next(iter(known), 'there are queues')} = {count}")
     for key in ("arrival_rate", "rate_cost"):
         yield from _above(problem, f"problem.{key}", count, 0.0, "give a positive number")
+    customers, phases = number(problem, "customers", int), number({"phases": 1, **problem}, "phases", int)
+    if customers is not None and phases is not None and customers * phases > 2**16:
+        rule = f"problem.customers times problem.phases must be <= 65536, got {customers} x {phases}"
+        yield Issue("problem.customers", f"{rule}; simulate shorter blocks, and more of them")
     if problem.get("start", "stationary") == "stationary":
         if (phases := number(problem, "phases", int)) is not None and phases > 1:
             rule = f'problem.phases must be 1 with problem.start = "stationary", got {phases}'

@@ -85,6 +85,7 @@ ALLOWED = {
         "spec",
         "theory",
         "analysis",
+        "problems",  # gradients of the samples of a stored pool
         "figures",
         "store",
         "sweeps",

@@ -1,5 +1,6 @@
 """The entries on mini-batch gradients and pools: their helpers, and each entry with a changed spec."""
 
+import itertools
 import shutil
 
 import numpy as np
@@ -9,9 +10,14 @@ import fastsgd
 from fastsgd.experiments.scale import spec_folder
 from fastsgd.experiments.scores import Second, covariance_rows
 from fastsgd.experiments.sequences import Law, _gradients
+from fastsgd.theory.fourth_moments import packed_products, product_covariance
 
 # Entry -> {spec: [(text, its replacement)]}: other dimensions, pools, batches, and few replicates.
 CHANGED = {
+    "identification": {
+        "identification": [("samples = 20000, dimension = 10", "samples = 3000, dimension = 4"), ("batch = 64", "batch = 50")],
+        "identification-real": [("batch = 64", "batch = 200")],
+    },
     "conditioning": {
         "conditioning-small": [("samples = 20, dimension = 3", "samples = 15, dimension = 2"), ("= 1000000", "= 200000")],
         "conditioning-pool": [("samples = 1000, dimension = 3", "samples = 300, dimension = 4"),
@@ -67,3 +73,15 @@ def test_covariance_rows_have_standard_normal_z():
         values = rng.exponential(size=(400, 2)) - 1.0
         found += [row.z for row in covariance_rows("x", "", Second.of(values @ root.T, root @ root.T), root @ root.T)]
     assert abs(np.mean(found)) < 5 / np.sqrt(900) and abs(np.std(found) - 1) < 0.15
+
+
+@pytest.mark.parametrize("replacement", [False, True])
+def test_covariance_of_products_is_that_over_all_batches(replacement):
+    g = np.random.default_rng(4).exponential(size=(6, 2)) * [1.0, 3.0]
+    for b in (1, 2, 3, 5):
+        batches = itertools.product(range(6), repeat=b) if replacement else itertools.combinations(range(6), b)
+        means = np.array([g[list(batch)].mean(axis=0) for batch in batches]) - g.mean(axis=0)
+        products = packed_products(means)
+        expected = np.cov(products.T, bias=True)
+        assert np.allclose(product_covariance(g, b, replacement), expected, rtol=1e-10, atol=1e-12)
+    assert np.allclose(product_covariance(g, 6), 0.0, atol=1e-12)

@@ -60,15 +60,15 @@ class Second:
     skewness: Array
 
     @classmethod
-    def of(cls, values: Array, expected: Array) -> Second:
+    def of(cls, values: Array, expected: Array, diagonal: bool = False) -> Second:
         """From values float64[R, d], in the eigenbasis of `expected`, where errors of different entries are hardly
-        correlated."""
+        correlated; `diagonal`: the variances alone."""
         weights, vectors = np.linalg.eigh(expected)
         turned = np.ascontiguousarray((values @ vectors).T)
         d, count = turned.shape
         mean, deviation, skewness = (np.zeros((d, d)) for _ in range(3))
         for i in range(d):
-            for j in range(i + 1):
+            for j in range(i if diagonal else 0, i + 1):
                 products = turned[i] * turned[j]
                 mean[i, j] = np.mean(products)
                 products -= mean[i, j]
@@ -100,6 +100,8 @@ def covariance_rows(
     beside = None if leading is None else seen.vectors.T @ leading @ seen.vectors
     for i in range(len(turn)):
         for j in range(i + 1):
+            if seen.deviation[i, j] == 0:
+                continue
             error, z = seen.z(i, j, float(turn[i, j]))
             unit = 1.0 if i == j else math.sqrt(seen.weights[i] * seen.weights[j])
             words = f"direction {i + 1}" if i == j else f"directions {j + 1} and {i + 1}"

@@ -222,11 +222,15 @@ class Killer:
 
 def one_chain(killer: Killer, base: dict[str, Any], steps_later: bool, kills: int) -> None:
     """The run from scratch, the chain with deaths, and the bytes of both."""
+    from verification import lives
+
     folder = killer.folder
     for path in folder.iterdir():
         path.unlink()
     whole, commands = chain(folder, base, steps_later)
     scratch = folder / "scratch.h5"
+    lives.rehearse(["run", str(whole), "-o", str(scratch)])
+    scratch.unlink(missing_ok=True)
     killer.run(["run", str(whole), "-o", str(scratch), "--threads", "1"])
     for number, command in enumerate(commands):
         kills -= killer.command(command, -(-kills // (len(commands) - number)))

@@ -9,8 +9,10 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fastsgd.errors import FastsgdError
 from fastsgd.store.format import RECORDS
@@ -19,6 +21,32 @@ from fastsgd.store.record import Record, valid_records
 
 POLL = 2e-4
 PATIENCE = 300.0
+
+
+def rehearse(arguments: Sequence[str]) -> None:
+    """Load what a command loads without running a parallel loop: a child of a process with such threads would die.
+
+    Its numbers are nonsense, and so it may fail; the children then start in half the time.
+    """
+    import numba
+    from fastsgd.kernels import parallel
+
+    from fastsgd import engine, threads
+    from fastsgd.cli.entry import exit_code
+
+    def one(*given: Any) -> int:
+        return 1
+
+    places = [(parallel, "_loop"), (engine, "use_threads"), (threads, "use_threads"), (numba, "get_num_threads")]
+    kept = [getattr(*place) for place in places]
+    for place in places:
+        setattr(*place, one)
+    try:
+        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):  # noqa: PTH123
+            exit_code(list(arguments))
+    finally:
+        for place, value in zip(places, kept, strict=True):
+            setattr(*place, value)
 
 
 def start_forked(arguments: Sequence[str], log: Path) -> int:
@@ -52,12 +80,17 @@ def small() -> None:
     plan._LARGEST_WAVE, engine.COMMIT_SECONDS, engine.SEGMENT_SECONDS = 128, 0.0, 0.01
 
 
+def environment() -> dict[str, str]:
+    """Of an interpreter that is to find this folder."""
+    path = os.pathsep.join([str(Path(__file__).parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return os.environ | {"PYTHONPATH": path}
+
+
 def start_program(arguments: Sequence[str], log: Path) -> int:
     """Run the command line in an interpreter of its own; its pid."""
     with log.open("wb") as out:
-        command, scripts = [sys.executable, "-c", PROGRAM, *arguments], str(Path(__file__).parent.parent)
-        path = os.pathsep.join([scripts, *filter(None, [os.environ.get("PYTHONPATH")])])
-        return subprocess.Popen(command, stdout=out, stderr=out, env=os.environ | {"PYTHONPATH": path}).pid
+        command = [sys.executable, "-c", PROGRAM, *arguments]
+        return subprocess.Popen(command, stdout=out, stderr=out, env=environment()).pid
 
 
 @dataclass

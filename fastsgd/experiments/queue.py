@@ -10,8 +10,9 @@ from typing import Any
 
 from fastsgd import store
 from fastsgd.errors import InputError, RunError, StoppedEarly
+from fastsgd.experiments.analyst import Analysts
 from fastsgd.experiments.base import Entry
-from fastsgd.experiments.saved import finish
+from fastsgd.experiments.saved import known
 from fastsgd.experiments.scale import Planned
 from fastsgd.interrupts import StopRequest
 from fastsgd.spec.files import Files
@@ -20,6 +21,7 @@ from fastsgd.sweeps.grid import cost
 from fastsgd.sweeps.pool import Job, Outcome, Pool
 
 FINISHED = "finished"
+Submit = Callable[[dict[str, Any]], "Future[dict[str, Any]]"]
 
 
 class Queue:
@@ -27,19 +29,21 @@ class Queue:
 
     Args:
         needs: entry and its runs; a run that several entries need is simulated once.
-        scale, folder: of the results. specs: folder that file names in the specs are relative to.
+        scale, seed, folder: of the results. specs: folder of the specs.
     """
 
     def __init__(
         self,
         needs: Sequence[tuple[Entry, Sequence[Planned]]],
         scale: str,
+        seed: int | None,
         folder: Path,
         specs: Path,
         progress: Callable[[Status], None] | None,
         note: Callable[[str], None],
     ):
-        self.needs, self.scale, self.folder, self.specs, self.note = needs, scale, folder, specs, note
+        self.needs, self.scale, self.seed, self.folder, self.specs = needs, scale, seed, folder, specs
+        self.note = note
         self.progress = progress or (lambda status: None)
         runs: dict[Path, Planned] = {run.path: run for _, of in needs for run in of}
         self.runs = list(runs.values())
@@ -60,23 +64,48 @@ class Queue:
             self.note(f"{len(todo)} of {len(self.runs)} runs to simulate")
         else:
             self.note(f"all {len(self.runs)} runs are stored already; nothing is simulated")
-        with StopRequest() as stop, ThreadPoolExecutor(max_workers=1) as analyst:
-            try:
-                self._finish_ready(analyst)
-                stopped = self._simulate(todo, cores, deadline, stop, analyst) if todo else None
-                stop.saving = False
-                if stopped is not None:
-                    count = f"{len(self.finished)} of {len(self.runs)} runs finished"
-                    raise StoppedEarly(f"{stopped} with {count}; the same command goes on")
-                self._raise_failed()
-                return [self.results[entry.name].result() for entry, _ in self.needs]
-            except KeyboardInterrupt:
-                raise StoppedEarly(f"{stop.reason} while results were written; the same command goes on") from None
-            finally:
-                analyst.shutdown(wait=False, cancel_futures=True)
+        for entry, runs in self.needs:
+            result = known(entry, runs, self.scale, self.folder) if self._ready(runs) else None
+            if result is not None:
+                self.results[entry.name] = Future()
+                self.results[entry.name].set_result(result)
+        left = len(self.needs) - len(self.results)
+        count = min(cores, left)
+        if not count:
+            return [self.results[entry.name].result() for entry, _ in self.needs]
+        analysts = Analysts(count)
+        try:
+            with StopRequest() as stop, ThreadPoolExecutor(max_workers=count) as threads:
+                try:
+                    return self._work(
+                        todo, cores, deadline, stop, lambda request: threads.submit(analysts.ask, request)
+                    )
+                except BaseException:
+                    threads.shutdown(wait=False, cancel_futures=True)
+                    analysts.close()
+                    raise
+        finally:
+            analysts.close()
+
+    def _work(
+        self, todo: list[Planned], cores: int, deadline: float | None, stop: StopRequest, submit: Submit
+    ) -> list[dict[str, Any]]:
+        self._finish_ready(submit)
+        stopped = self._simulate(todo, cores, deadline, stop, submit) if todo else None
+        stop.saving = False
+        try:
+            if stopped is not None:
+                count = f"{len(self.finished)} of {len(self.runs)} runs finished"
+                raise StoppedEarly(f"{stopped} with {count}; the same command goes on")
+            self._raise_failed()
+            if any(not future.done() for future in self.results.values()):
+                self.note("analysing, drawing")
+            return [self.results[entry.name].result() for entry, _ in self.needs]
+        except KeyboardInterrupt:
+            raise StoppedEarly(f"{stop.reason} while results were written; the same command goes on") from None
 
     def _simulate(
-        self, todo: list[Planned], cores: int, deadline: float | None, stop: StopRequest, analyst: ThreadPoolExecutor
+        self, todo: list[Planned], cores: int, deadline: float | None, stop: StopRequest, submit: Submit
     ) -> str | None:
         """Run all jobs; why it stopped before the end, or None."""
         stop.saving = True
@@ -99,11 +128,11 @@ class Queue:
             if not text.startswith(("loading kernels", "resuming")):
                 self.note(f"{order[number].path.name}: {text}")
 
-        pool = Pool(jobs, Files(self.specs), cores, {"force": False}, report, noted, left)
+        pool = Pool(jobs, Files(self.specs), cores, {"force": False}, report, noted, left, stagger=True)
         try:
             for outcome in pool.outcomes():
                 self._ended(order[outcome.number], outcome)
-                self._finish_ready(analyst)
+                self._finish_ready(submit)
         except KeyboardInterrupt:
             return "interrupted twice"
         self._tell()
@@ -119,10 +148,14 @@ class Queue:
             self.failed[run.path] = outcome.lines
         self._tell()
 
-    def _finish_ready(self, analyst: ThreadPoolExecutor) -> None:
+    def _ready(self, runs: Sequence[Planned]) -> bool:
+        return all(run.path in self.finished for run in runs)
+
+    def _finish_ready(self, submit: Submit) -> None:
+        about = {"scale": self.scale, "seed": self.seed, "folder": str(self.folder), "specs": str(self.specs)}
         for entry, runs in self.needs:
-            if entry.name not in self.results and all(run.path in self.finished for run in runs):
-                self.results[entry.name] = analyst.submit(finish, entry, runs, self.scale, self.folder)
+            if entry.name not in self.results and self._ready(runs):
+                self.results[entry.name] = submit({"name": entry.name, **about})
 
     def _tell(self) -> None:
         done, total = sum(self.done.values()), sum(run.total for run in self.runs)

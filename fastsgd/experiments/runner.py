@@ -99,7 +99,7 @@ def reproduce(
     runs = make_folder(folder)
     needs = [(entry, planned(entry, scale, seed, source, runs)) for entry in chosen]
     deadline = None if time_limit is None else begun + time_limit
-    queue = Queue(needs, scale, folder, source, progress, note or (lambda text: None))
+    queue = Queue(needs, scale, seed, folder, source, progress, note or (lambda text: None))
     results = queue.run(core_count(threads), deadline)
     content = gather(results, needs, scale, seed)
     made = Reproduction(content, folder)

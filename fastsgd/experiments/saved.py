@@ -26,11 +26,10 @@ POINT_COLUMNS = ("panel", "series", "x", "measured", "standard_error", "predicte
 
 def finish(entry: Entry, runs: Sequence[Planned], scale: str, folder: Path) -> dict[str, Any]:
     """Analyse, judge, draw and write an experiment whose runs are all stored; its result as plain values."""
-    key = _key(entry, runs, scale)
-    target = folder / entry.name
-    known = _known(target, key)
-    if known is not None:
-        return known
+    stored = known(entry, runs, scale, folder)
+    if stored is not None:
+        return stored
+    key, target = _key(entry, runs, scale), folder / entry.name
     begun = time.perf_counter()
     view = View(scale, [Case(run.part.spec, run.label, fastsgd.open_run(run.path)) for run in runs])
     judged = judge(entry.analyse(view))
@@ -137,14 +136,16 @@ def _draw(entry: Entry, view: View, target: Path) -> list[dict[str, Any]]:
     for one in [drawn] if isinstance(drawn, Drawn) else drawn:
         for suffix in (".png", ".pdf"):
             save(one.figure, target / f"{one.stem}{suffix}")
+            one.figure.set_layout_engine("none")  # found once, kept for the other format
         (target / f"{one.stem}.csv").write_text(tables.csv_text(POINT_COLUMNS, tables.plain(one.points)), "utf-8")
         names = {suffix: f"{entry.name}/{one.stem}.{suffix}" for suffix in ("png", "pdf", "csv")}
         found.append({"caption": one.caption, **names})
     return found
 
 
-def _known(target: Path, key: str) -> dict[str, Any] | None:
-    """The stored result with this key and all of its files; None if there is none."""
+def known(entry: Entry, runs: Sequence[Planned], scale: str, folder: Path) -> dict[str, Any] | None:
+    """The stored result of these very runs and this code, with all of its files; None if there is none."""
+    key, target = _key(entry, runs, scale), folder / entry.name
     try:
         stored = json.loads((target / "result.json").read_text(encoding="utf-8"))
         files = [target.parent / figure[kind] for figure in stored["figures"] for kind in ("png", "pdf", "csv")]

@@ -122,6 +122,7 @@ class Pool:
         note: called with remarks of cells.
         left: seconds until the sweep must stop, asked before each cell and while they run; None for no limit.
         started: processes that wait for work already.
+        stagger: give the other workers work when the first one has its kernels, so that they are not compiled twice.
     """
 
     def __init__(
@@ -134,13 +135,16 @@ class Pool:
         note: Callable[[int, str], None],
         left: Callable[[], float | None],
         started: list[Process] | None = None,
+        stagger: bool = False,
     ):
+        self.stagger = stagger
         self.waiting = deque(jobs)
         self.files, self.cores, self.options = files, cores, options
         self.report, self.note, self.left = report, note, left
         self.workers: list[Process] = []
         self.spare = started if started is not None else []
         self.stopping = False
+        self.absent: list[bool] = []
 
     @property
     def running(self) -> list[Process]:
@@ -149,8 +153,9 @@ class Pool:
     def outcomes(self) -> Iterator[Outcome]:
         """Each cell's end, as it comes. Ends early, with the running cells saved, once `stop` was called."""
         try:
-            for place in range(min(self.cores, len(self.waiting))):
-                self._start(dear=place % 2 == 0)
+            wanted = min(self.cores, len(self.waiting))
+            self.absent = [place % 2 == 0 for place in range(wanted)]
+            self._enter(1 if self.stagger else wanted)
             while self.workers:
                 yield from self._listen(POLL)
                 left = self.left()
@@ -167,6 +172,12 @@ class Pool:
             for worker in self.workers:
                 worker.send("stop")
 
+    def _enter(self, count: int) -> None:
+        """Start so many of the workers that are still to come, as far as there is work for them."""
+        for dear in [self.absent.pop(0) for _ in range(min(count, len(self.absent)))]:
+            if self.waiting and not self.stopping:
+                self._start(dear)
+
     def _start(self, dear: bool) -> None:
         worker = self.spare.pop() if self.spare else Process(self.cores)
         worker.dear = dear
@@ -182,6 +193,8 @@ class Pool:
             except (EOFError, OSError):
                 yield from self._died(worker)
                 continue
+            if kind in ("progress", "done"):
+                self._enter(len(self.absent))
             if kind == "progress":
                 numbers, done, total = rest
                 for number in numbers:

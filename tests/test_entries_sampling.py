@@ -18,6 +18,10 @@ CHANGED = {
         "identification": [("samples = 20000, dimension = 10", "samples = 3000, dimension = 4"), ("batch = 64", "batch = 50")],
         "identification-real": [("batch = 64", "batch = 200")],
     },
+    "reuse": {
+        "reuse-linear": [("samples = 1000, dimension = 4", "samples = 200, dimension = 6"), ("1, 10, 100, 300, 900", "1, 100")],
+        "reuse-logistic": [("samples = 500, dimension = 3", "samples = 200, dimension = 2"), ("5, 100, 450", "150")],
+    },
     "conditioning": {
         "conditioning-small": [("samples = 20, dimension = 3", "samples = 15, dimension = 2"), ("= 1000000", "= 200000")],
         "conditioning-pool": [("samples = 1000, dimension = 3", "samples = 300, dimension = 4"),

@@ -1,0 +1,163 @@
+"""Proposition 4.5, Remark 4.4: plateaus of SGD that uses a fixed pool again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from fastsgd.experiments import controls, pictures
+from fastsgd.experiments.base import Case, Control, Drawn, Entry, Part, Row
+from fastsgd.experiments.view import View
+
+LINEAR = Part("reuse-linear", {"quick": {"replicates": 100}})
+LOGISTIC = Part("reuse-logistic", {"quick": {"replicates": 100}})
+RISK = "time-averaged risk"
+WORDS = {"without-replacement": "without", "with-replacement": "with replacement"}
+
+
+def analyse(view: View) -> list[Row]:
+    """Time-averaged risk of every cell: least squares against its exact value, logistic in the limit of step size 0."""
+    return [*_linear(view), *_logistic(view)]
+
+
+def _linear(view: View, frozen: bool = False) -> Iterator[Row]:
+    for case in view.of(LINEAR):
+        (prediction,) = view.predictions(case)
+        for row in view.averages(case):
+            if row.quantity == RISK:
+                expected = prediction.frozen_plateau() if frozen else row.predicted
+                assert expected is not None
+                z = (row.empirical - expected) / row.standard_error if frozen else row.z
+                leading = prediction.plateau()[1]
+                yield row.but(where=f"least squares, {place(case)}", predicted=expected, z=z, leading=leading)
+
+
+def _logistic(view: View) -> Iterator[Row]:
+    for case in view.of(LOGISTIC):
+        for row in view.averages(case):
+            if row.quantity.startswith(RISK):
+                arm = "" if row.where in ("", "all") else f", {row.where}"
+                yield row.but(where=f"logistic, {place(case)}{arm}")
+
+
+def place(case: Case) -> str:
+    """b/n and design in words."""
+    (arm, *_) = case.spec.arm_specs().values()
+    n = len(case.run.problem(case.run.arms[0])["pool_targets"])
+    design = WORDS.get(arm.sampling.design, arm.sampling.design)
+    return f"b/n = {arm.sampling.batch / n:.3g}, {design}"
+
+
+def draw(view: View) -> Drawn:
+    """b times the plateau against b/n, and measured over predicted."""
+    figure, axes = pictures.sheet(1, 2, (7.4, 3.6))
+    left, right = axes[0]
+    drawn = Drawn(
+        figure,
+        "Left: b times the plateau of least squares on a fixed pool, exact lines; dotted: noise of the optimum, no pool. "
+        "Right: measured over predicted plateau; logistic regression extrapolated to step size 0.",
+    )
+    index = 0
+    for design, word in WORDS.items():
+        cases = [c for c in view.of(LINEAR) if c.spec.sampling.design == design]
+        if not cases:
+            continue
+        rows = [row for case in cases for row in _linear(view) if row.where == f"least squares, {place(case)}"]
+        b = np.array([c.spec.sampling.batch for c in cases], dtype=float)
+        x = b / np.array([view.models(c)[0].pool_size for c in cases], dtype=float)
+        value, error, expected = _columns(rows)
+        line = np.geomspace(x.min(), x.max(), 40)
+        curve = _exact(view, cases[0], line, design)
+        pictures.series(drawn, left, "plateau", index, word, x, b * value, b * error, b * expected, (line, curve))
+        dodge = 1 + 0.1 * (2 * index - 1)
+        ones = np.ones(len(x))
+        label = f"least squares, {word}"
+        pictures.series(drawn, right, "ratio", index, label, x, value / expected, error / expected, ones, dodge=dodge)
+        index += 1
+    for design, word in WORDS.items():
+        limits = [
+            (case, row)
+            for case in view.of(LOGISTIC)
+            for row in view.averages(case)
+            if row.tested and row.quantity.startswith(RISK) and case.spec.sampling.design == design
+        ]
+        if limits:
+            x = np.array([c.spec.sampling.batch / (view.models(c)[0].pool_size or 1) for c, _ in limits])
+            value, error, expected = _columns([row for _, row in limits])
+            dodge, label = 1 + 0.1 * (2 * index - 5), f"logistic, {word}"
+            pictures.series(drawn, right, "ratio", index, label, x, value, error, expected, dodge=dodge)
+            index += 1
+    level = _free(view)
+    if level is not None:
+        left.axhline(level, color="grey", linewidth=0.9, linestyle=":")
+    for axis in (left, right):
+        axis.set_xscale("log")
+        axis.set_xlabel("b / n")
+    left.set_ylabel("b x stationary risk")
+    right.set_ylabel("measured / predicted")
+    pictures.legend(left)
+    pictures.legend(right, fontsize=7)
+    return drawn
+
+
+def _columns(rows: list[Row]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    value, error, expected = (
+        np.array([getattr(r, n) for r in rows]) for n in ("empirical", "standard_error", "predicted")
+    )
+    return value, error, expected
+
+
+def _exact(view: View, case: Case, shares: np.ndarray, design: str) -> np.ndarray:
+    """b times the exact plateau at batches `shares` x n."""
+    from fastsgd.theory import least_squares_stationary
+
+    (model,) = view.models(case)
+    pool, n, metric = model.least_squares, model.pool_size or 1, _metric(model)
+    assert pool is not None
+    found = []
+    for share in shares:
+        b = share * n
+        factor = 1 / b if design == "with-replacement" else (n - b) / (n - 1) / b
+        found.append(b * float(np.sum(metric * least_squares_stationary.stationary(pool, model.schedule.size, factor))))
+    return np.array(found)
+
+
+def _metric(model: Any) -> np.ndarray:
+    from fastsgd.theory.eigen import eigenbasis
+
+    result: np.ndarray = eigenbasis(model.hessian).into(model.metric)
+    return result
+
+
+def _free(view: View) -> float | None:
+    """b times the plateau with the noise of the optimum and an infinite pool; the same for every batch."""
+    from fastsgd.theory import lyapunov
+
+    for case in view.of(LINEAR):
+        (model,) = view.models(case)
+        return float(lyapunov.stationary_risk(model.metric, model.hessian, model.noise, model.schedule.size))
+    return None
+
+
+FROZEN = Control(
+    "noise of the optimum",
+    "least squares predicted with the noise that it has at the optimum, whatever the state",
+    rows=lambda v: list(_linear(v, frozen=True)),
+)
+
+ENTRY = Entry(
+    name="reuse",
+    title="Using a pool again",
+    paper="Prop 4.5, Remark 4.4",
+    claim="On a fixed pool the plateau has the finite-population factor of the batch and vanishes as b tends to n; drawn "
+    "with replacement it has not.",
+    ran="Least squares and logistic regression on fixed pools, b/n from 0.001 to 0.9, mini-batches without and with "
+    "replacement. Least squares against its exact stationary risk with state-dependent noise, logistic at three step sizes on "
+    "the same draws, extrapolated to 0.",
+    parts=(LINEAR, LOGISTIC),
+    analyse=analyse,
+    draw=draw,
+    controls=(controls.infinite_pool(), FROZEN),
+)

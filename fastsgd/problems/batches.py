@@ -1,0 +1,93 @@
+"""Batches with weights, drawn ahead of the kernels that use them: any design with any problem on a pool."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from fastsgd.designs.draws import Draws
+
+_SAMPLES = 2**18  # drawn at once, about: they stay in a cache until they are used
+_STATE = 2**24  # entries of permutations kept at once
+_BEHIND = 64  # indices that a kernel may read behind the last batch
+
+
+class Part(NamedTuple):
+    """Batches of replicates row ... at steps column ... of a segment, as `kernels.weighted_draws` lays them out."""
+
+    row: int
+    column: int
+    pitch: np.uint64
+    index: NDArray[np.uint32]
+    weight: NDArray[np.float64]
+    size: NDArray[np.int64]
+
+
+class Sampler:
+    """Draws the batches of a design; what it keeps is memory only and changes no batch."""
+
+    def __init__(self, draws: Draws):
+        self._draws = draws
+        self._pitch = (draws.most + 7) // 8 * 8
+        self._entries = np.zeros((0, 0), np.uint32)
+        self._memory: tuple[NDArray[np.uint32], NDArray[np.float64]] | None = None
+        self._fill = self._builtin() if isinstance(draws.method, str) else _users(draws)
+
+    def _builtin(self) -> Any:
+        from fastsgd.kernels.weighted_draws import METHODS, Table, fill_batches, walker
+
+        draws, many = self._draws, 1
+        if draws.probabilities is not None:
+            many = draws.n
+        cut, alias = np.ones(many), np.zeros(many, np.uint32)
+        if draws.probabilities is not None:
+            walker(draws.probabilities, cut, alias)
+        table = Table(
+            np.int64(METHODS[draws.method]), np.uint64(draws.n), np.uint64(draws.b), draws.members, draws.starts,
+            draws.allocation, draws.weights, draws.chances, np.uint64(draws.lowest), cut, alias,
+        )  # fmt: skip
+
+        def fill(tasks: int, rows: int, marks: Any, *address_and_memory: Any) -> None:
+            fill_batches(tasks, table, self._rows(rows if draws.epochs else tasks), marks, *address_and_memory)
+
+        return fill
+
+    def _rows(self, rows: int) -> NDArray[np.uint32]:
+        """Identity permutations, one a row; a row of reshuffling is put in order by the kernel."""
+        if len(self._entries) < rows:
+            self._entries = np.tile(np.arange(self._draws.n, dtype=np.uint32), (rows, 1))
+        return self._entries
+
+    def walk(
+        self, replicates: int, steps: int, seed: int, first_replicate: int, first_step: int, tasks: int
+    ) -> Iterator[Part]:
+        """All batches of a segment, a part at a time: some replicates from the first step to the last, then others."""
+        most = max(tasks, _SAMPLES // self._pitch)
+        if self._draws.epochs:
+            most = min(most, max(_STATE // self._draws.n, tasks))
+        rows = min(replicates, most)
+        ahead = min(steps, max(1, _SAMPLES // (self._pitch * rows)))
+        index, weight = self._buffers(rows * ahead)
+        for row in range(0, replicates, rows):
+            here = min(rows, replicates - row)
+            marks = np.zeros((here, 3), np.uint64)
+            for column in range(0, steps, ahead):
+                size = np.empty((here, min(ahead, steps - column)), np.int64)
+                address = np.uint64(seed), np.uint64(first_replicate + row), np.uint64(first_step + column)
+                pitch = np.uint64(self._pitch)
+                self._fill(min(tasks, here), here, marks, *address, pitch, index, weight, size)
+                yield Part(row, column, pitch, index, weight, size)
+
+    def _buffers(self, batches: int) -> tuple[NDArray[np.uint32], NDArray[np.float64]]:
+        wanted = batches * self._pitch + _BEHIND
+        if self._memory is None or len(self._memory[0]) < wanted:
+            self._memory = np.zeros(wanted, np.uint32), np.zeros(wanted)
+        return self._memory
+
+
+def _users(draws: Draws) -> Any:
+    raise NotImplementedError

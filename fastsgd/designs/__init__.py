@@ -12,17 +12,21 @@ import pkgutil
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastsgd.designs.base import Design, scaled
+from fastsgd.designs.base import Design, PoolDesign, scaled
+from fastsgd.designs.draws import Draws
+from fastsgd.designs.form import Form
+from fastsgd.designs.pool import Pool
 
-__all__ = ["Design", "design_covariance", "get", "names"]
+__all__ = ["Design", "Draws", "Form", "Pool", "PoolDesign", "design_covariance", "get", "names"]
 
+_HELPERS = ("base", "draws", "form", "pool")
 _found: dict[str, Design] = {}
 
 
 def _registry() -> dict[str, Design]:
     if not _found:
         for module in pkgutil.iter_modules(__path__):
-            if module.name != "base":
+            if module.name not in _HELPERS:
                 design = getattr(importlib.import_module(f"{__name__}.{module.name}"), "design", None)
                 if design is not None:
                     _found[design.name] = design
@@ -54,7 +58,7 @@ def design_covariance(design: str, G: ArrayLike, batch: int, pool_size: int | No
     """Exact covariance of a mini-batch gradient, conditional on the pool where there is one. Section 4.
 
     Args:
-        design: name of the design.
+        design: name of a design whose covariance is a multiple of G.
         G: float64[d, d]: gradient covariance of one sample (fresh), or of the pool with normalisation 1/n.
         batch: b, samples a step.
         pool_size: n, for designs on a pool.

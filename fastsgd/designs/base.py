@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastsgd.designs.form import Form
+
+if TYPE_CHECKING:
+    from fastsgd.designs.draws import Draws
+    from fastsgd.designs.pool import Pool
+
+Array = NDArray[np.float64]
+
 
 @runtime_checkable
 class Design(Protocol):
-    """A design is a class without state; one file each, found by its `name`.
+    """A design is a class without state; one file each, found by its `name`. `PoolDesign` has the defaults.
 
     Attributes:
         name: the word in `sampling.design` of a spec.
         pooled: True when samples come from a fixed pool of n, whose covariance S_n has the normalisation 1/n.
+        independent: True when every step draws anew, whatever was drawn before.
+        needs, takes: keys of [sampling] beside design and batch that must, and that may, be given.
     """
 
     name: str
     pooled: bool
+    independent: bool
+    needs: tuple[str, ...]
+    takes: tuple[str, ...]
 
-    def factor(self, batch: int, pool_size: int | None) -> float:
-        """f such that Cov(mean gradient of one mini-batch) = f M, M = G (fresh) or S_n with 1/n (pooled)."""
+    def factor(self, batch: int, pool_size: int | None) -> float | None:
+        """f such that Cov(mini-batch gradient) = f M, M = G (fresh) or S_n with 1/n (pooled); None if there is none."""
         ...
 
     def problems(self, batch: int, pool_size: int | None) -> list[str]:
@@ -29,12 +42,50 @@ class Design(Protocol):
         ...
 
 
-def scaled(design: Design, moment: ArrayLike, batch: int, pool_size: int | None) -> NDArray[np.float64]:
+class PoolDesign:
+    """A design on a pool: an estimate sum_i w_i g_i over the drawn samples, unbiased for the mean over the pool."""
+
+    name = ""
+    pooled = True
+    independent = True
+    needs: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ()
+
+    def factor(self, batch: int, pool_size: int | None) -> float | None:
+        """None: the covariance is not a multiple of S_n."""
+        return None
+
+    def problems(self, batch: int, pool_size: int | None) -> list[str]:
+        """1 <= batch <= n."""
+        lines = batch_problems(batch) + pool_problems(self.name, pool_size)
+        if not lines and pool_size is not None and batch > pool_size:
+            lines.append(f"sampling.batch must be <= the pool size {pool_size}, got {batch}; draw fewer samples a step")
+        return lines
+
+    def form(self, pool: Pool, sampling: Any) -> Form:
+        """The covariance of one step as a form in the gradients. Raises ValueError: one line about a key of `sampling`."""
+        factor = self.factor(sampling.batch, pool.size)
+        assert factor is not None
+        return Form.multiple(pool.size, factor)
+
+    def covariance(self, pool: Pool, sampling: Any) -> Array:
+        """Exact covariance of the mini-batch gradient of one step, given the pool, at its gradients; float64[d, d]."""
+        return self.form(pool, sampling).covariance(pool.gradients)
+
+    def draws(self, pool: Pool, sampling: Any) -> Draws | None:
+        """How batches are drawn; None: by the kernels for samples of equal weight."""
+        return None
+
+
+def scaled(design: Design, moment: ArrayLike, batch: int, pool_size: int | None) -> Array:
     """f M, float64[d, d], after the design's own checks."""
     wrong = design.problems(batch, pool_size)
     if wrong:
         raise ValueError("; ".join(wrong))
-    return design.factor(batch, pool_size) * np.asarray(moment, dtype=np.float64)
+    factor = design.factor(batch, pool_size)
+    if factor is None:
+        raise ValueError(f"design {design.name!r} needs the gradients of a pool; use designs.get(name).covariance")
+    return factor * np.asarray(moment, dtype=np.float64)
 
 
 def batch_problems(batch: int) -> list[str]:

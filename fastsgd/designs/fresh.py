@@ -10,6 +10,9 @@ class Fresh:
 
     name = "fresh"
     pooled = False
+    independent = True
+    needs: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ()
 
     def factor(self, batch: int, pool_size: int | None = None) -> float:
         """1/b, relative to G."""

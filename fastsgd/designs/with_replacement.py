@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from fastsgd.designs.base import batch_problems, pool_problems
+from fastsgd.designs.base import PoolDesign, batch_problems, pool_problems
 
 
-class WithReplacement:
+class WithReplacement(PoolDesign):
     """b independent uniform draws from the pool: Cov = S_n/b, S_n with 1/n. Section 4."""
 
     name = "with-replacement"
-    pooled = True
 
     def factor(self, batch: int, pool_size: int | None) -> float:
         """1/b, relative to S_n with the normalisation 1/n."""

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from fastsgd.designs.base import batch_problems, pool_problems
+from fastsgd.designs.base import PoolDesign
 
 
-class WithoutReplacement:
+class WithoutReplacement(PoolDesign):
     """Each of the C(n, b) subsets with equal chance: Cov = (1/b) (n-b)/(n-1) S_n, S_n with 1/n. Lemma 4.1."""
 
     name = "without-replacement"
-    pooled = True
 
     def factor(self, batch: int, pool_size: int | None) -> float:
         """(n-b)/((n-1) b), relative to S_n with the normalisation 1/n (Remark 4.2); exactly 0 for b = n."""
         assert pool_size is not None
         return 0.0 if batch == pool_size else (pool_size - batch) / ((pool_size - 1) * batch)
-
-    def problems(self, batch: int, pool_size: int | None) -> list[str]:
-        """1 <= batch <= n."""
-        lines = batch_problems(batch) + pool_problems(self.name, pool_size)
-        if not lines and pool_size is not None and batch > pool_size:
-            lines.append(f"sampling.batch must be <= the pool size {pool_size}, got {batch}; draw fewer samples a step")
-        return lines
 
 
 design = WithoutReplacement()

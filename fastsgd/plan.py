@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fastsgd import averages, designs, problems, schedules
 from fastsgd.errors import InputError
-from fastsgd.problems import Arm, Stepper
+from fastsgd.problems import Arm, Stepper, grouped
 from fastsgd.problems.samples import Samples
 from fastsgd.problems.working import factor, to_working
 
@@ -84,9 +84,20 @@ class Plan:
 def resolve_arm(spec: Spec, problem: problems.Problem | None = None) -> Arm:
     """One arm of a checked spec: its problem (if it is not at hand) and the covariance of its mini-batch gradient."""
     problem = problem or problems.build(spec)
-    design, batch = spec.sampling.design, spec.sampling.batch
-    covariance = designs.design_covariance(design, problem.noise, batch, problem.pool_size)
-    return Arm(problem=problem, batch=batch, design=design, covariance=covariance)
+    sampling, design = spec.sampling, designs.get(spec.sampling.design)
+    drawing = sampling.model_dump_json()
+    draws = None
+    if isinstance(design, designs.PoolDesign):
+        pool = problem.pool(spec)
+        assert pool is not None
+        draws = design.draws(pool, sampling)
+    if design.factor(sampling.batch, problem.pool_size) is None:
+        covariance = design.covariance(pool, sampling)  # type: ignore[attr-defined]
+    else:
+        covariance = designs.design_covariance(design.name, problem.noise, sampling.batch, problem.pool_size)
+    return Arm(
+        problem=problem, batch=sampling.batch, design=design.name, covariance=covariance, draws=draws, drawing=drawing
+    )
 
 
 def make_plan(spec: Spec, span: tuple[int, int] | None = None, problem: problems.Problem | None = None) -> Plan:
@@ -109,10 +120,10 @@ def make_plan(spec: Spec, span: tuple[int, int] | None = None, problem: problems
         first=first,
         rows=rows,
         steps=np.array(spec.record_steps(), dtype=np.int64),
-        wave=_wave(rows, len(arms) * d + averages.numbers_per_replicate(samples, len(arms), d)),
+        wave=_wave(rows, len(arms) * d + averages.numbers_per_replicate(samples, len(arms), d) + _permutation(arms)),
         start_mean=np.stack([mean for mean, _ in starts]),
         start_factor=np.stack(factors) if factors else None,
-        stepper=arms[0].problem.stepper(arms),
+        stepper=grouped.stepper(arms),
         samples=samples,
     )
 
@@ -146,6 +157,11 @@ def _start(spec: Spec, arm: Arm) -> tuple[NDArray[np.float64], NDArray[np.float6
     if not schedule.constant:
         raise InputError("start.kind = stationary needs step.schedule = constant, got power; use point or gaussian")
     return np.zeros(d), factor(basis, arm.problem.stationary(arm.covariance, schedule.size))
+
+
+def _permutation(arms: Sequence[Arm]) -> int:
+    """float64 that the permutation of an epoch takes: smaller waves go through more of an epoch in a time segment."""
+    return max((arm.draws.n // 2 for arm in arms if arm.draws is not None and arm.draws.epochs), default=0)
 
 
 def _wave(replicates: int, width: int) -> int:

@@ -143,6 +143,4 @@ def advance_weighted(delta, row, optimum, pool, n, ridge, family, pitch, index, 
     etas: float64[A, K], step sizes, from column `column` on; tasks: parts into which replicates are divided among threads.
     A replicate that diverges overflows to infinities and NaN, which stay. Returns 0.
     """
-    return _task(
-        tasks, tasks, delta, row, optimum, pool, n, ridge, family, pitch, index, weight, size, etas, column
-    )
+    return _task(tasks, tasks, delta, row, optimum, pool, n, ridge, family, pitch, index, weight, size, etas, column)

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import reference_weighted as reference
+from scipy.stats import binom
+
 from fastsgd.designs.draws import Draws, binomial
 from fastsgd.problems.batches import Sampler
-from scipy.stats import binom
 
 SEED, REPLICATE, STEP = 0xFEDCBA9876543210, 2**32 + 7, 2**32 - 30
 
@@ -44,7 +45,7 @@ def drawn(draws: Draws, replicates: int, steps: int, replicate=REPLICATE, step=S
         for r in range(part.size.shape[0]):
             for k in range(part.size.shape[1]):
                 at, of = (r * part.size.shape[1] + k) * pitch, int(part.size[r, k])
-                batch = part.index[at : at + of].tolist(), part.weight[at : at + of].tolist()
+                batch = part.indices[at : at + of].tolist(), part.weight[at : at + of].tolist()
                 found[part.row + r][part.column + k] = batch
     return found
 

@@ -92,6 +92,7 @@ class Surface:
     def __init__(self, model: Model, calls: int):
         self.model, self.calls = model, calls
         basis = eigenbasis(model.hessian)
+        self.basis, self._sigmas = basis, dict[int, Array]()
         self.hessian = Eigenbasis(basis.values, basis.correction)
         self.metric, self.noise = basis.into(model.metric), basis.into(model.noise)
         self.design = designs.get(model.spec.sampling.design)
@@ -108,7 +109,13 @@ class Surface:
 
     def sigma(self, batch: int) -> Array:
         """Gradient covariance of a batch, float64[d, d]."""
-        return self.design.factor(batch, self.model.pool_size) * self.noise
+        if batch not in self._sigmas:
+            factor = self.design.factor(batch, self.model.pool_size)
+            if factor is not None:
+                self._sigmas[batch] = factor * self.noise
+            else:
+                self._sigmas[batch] = self.basis.into(self.model.with_batch(batch).gradient_covariance())
+        return self._sigmas[batch]
 
     def steps(self, batch: int) -> int:
         """T = N // b."""
@@ -134,19 +141,20 @@ class Surface:
         """Largest stable step size: in mean square where that is known."""
         if self.model.least_squares is None or self.model.dimension > 36:
             return self.edge
-        factor = self.design.factor(batch, self.model.pool_size)
-        return least_squares_stationary.largest_stable_step(self.model.least_squares, factor)
+        at = self.model.with_batch(batch)
+        assert at.least_squares is not None
+        return least_squares_stationary.largest_stable_step(at.least_squares, at.factor)
 
     def exact(self, batch: int, size: float) -> float | None:
         """E r with state-dependent noise, least squares on a pool; None otherwise or where it is too much work."""
-        pool, schedule = self.model.least_squares, replace(self.model.schedule, size=size)
+        at = self.model.with_batch(batch)
+        pool, schedule = at.least_squares, replace(self.model.schedule, size=size)
         etas: Any = size if schedule.constant else schedule
         last = self.steps(batch)
         if pool is None or self.stationary or least_squares_transient.work(pool, etas, last) > LARGEST_WORK:
             return None
-        factor = self.design.factor(batch, self.model.pool_size)
         second0 = self.cov0 + np.multiply.outer(self.mean0, self.mean0)
-        _, second = least_squares_transient.moments(pool, etas, factor, [last], self.mean0, second0)
+        _, second = least_squares_transient.moments(pool, etas, at.factor, [last], self.mean0, second0)
         return float(np.sum(self.metric * second[0]))
 
     def gap(self) -> float:
@@ -169,6 +177,10 @@ def budget(spec: Any, calls: int, batches: Sequence[int] = (), sizes: Sequence[f
     model = from_spec(spec)[0]
     if spec.problem.kind not in KINDS:
         raise InputError(f"plan --budget is for problems {', '.join(KINDS)}, got {spec.problem.kind}")
+    if not model.design.independent:
+        raise InputError(
+            f"plan --budget has no prediction for sampling.design = {model.design.name}; give another design"
+        )
     if calls < 1:
         raise InputError(f"the budget must be >= 1 oracle calls, got {calls}")
     surface = Surface(model, calls)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 
 from fastsgd import designs, schedules
 from fastsgd.errors import InputError
-from fastsgd.theory import least_squares, lyapunov
+from fastsgd.problems import pools
+from fastsgd.theory import least_squares, least_squares_weighted, lyapunov
 from fastsgd.theory.eigen import Eigenbasis, eigenbasis
 
 Array = NDArray[np.float64]
-
-INDEPENDENT_BATCHES = ("without-replacement", "with-replacement")  # each step draws anew, nothing else matters
 
 
 @dataclass(frozen=True)
@@ -26,6 +25,7 @@ class Model:
 
     `exact` is False where the linear recursion with additive noise is only the leading order in the step size.
     `features`, `targets`: float64[n, d], float64[n] of a least-squares pool, whose noise at any state is known.
+    `pool`: what a sampling design may know of the pool, None without one.
     """
 
     arm: str
@@ -38,6 +38,7 @@ class Model:
     exact: bool
     features: Array | None = None
     targets: Array | None = None
+    pool: designs.Pool | None = None
 
     @property
     def dimension(self) -> int:
@@ -73,28 +74,49 @@ class Model:
         """tr(F S) of the continuous-time limit of a constant step."""
         return lyapunov.continuous_stationary_risk(self.metric, self.hessian, sigma, self.schedule.size)
 
+    @property
+    def design(self) -> designs.Design:
+        """The sampling design."""
+        return designs.get(self.spec.sampling.design)
+
+    def with_batch(self, batch: int) -> Model:
+        """The same with another batch."""
+        sampling = self.spec.sampling.model_copy(update={"batch": batch})
+        return replace(self, spec=self.spec.model_copy(update={"sampling": sampling}))
+
     def gradient_covariance(self) -> Array:
-        """Sigma = Cov(mini-batch gradient) under the sampling design, float64[d, d]."""
-        sampling = self.spec.sampling
+        """Sigma = Cov(mini-batch gradient of one step) under the sampling design, float64[d, d]."""
+        sampling, design = self.spec.sampling, self.design
         try:
+            wrong = design.problems(sampling.batch, self.pool_size)
+            if wrong:
+                raise InputError("; ".join(wrong))
+            if design.factor(sampling.batch, self.pool_size) is None:
+                return design.covariance(self.pool, sampling)  # type: ignore[attr-defined,no-any-return]
             return designs.design_covariance(sampling.design, self.noise, sampling.batch, self.pool_size)
         except ValueError as error:
             raise InputError(str(error)) from None
 
     @property
     def factor(self) -> float:
-        """f with Sigma = f G for the sampling design."""
+        """f with Sigma = f M for the sampling design, M = G, or the noise of `least_squares` (which has its weights)."""
         sampling = self.spec.sampling
-        return designs.get(sampling.design).factor(sampling.batch, self.pool_size)
+        factor = self.design.factor(sampling.batch, self.pool_size)
+        return 1.0 if factor is None else factor
 
     @cached_property
     def least_squares(self) -> least_squares.Pool | None:
         """The pool in the eigenbasis of H; None unless its noise at every state is known."""
-        if self.features is None or self.targets is None or self.spec.sampling.design not in INDEPENDENT_BATCHES:
+        design = self.design
+        if self.features is None or self.targets is None or not design.independent:
             return None
         pool = least_squares.pool(self.features, self.targets, self.optimum, self.spec.problem.ridge)
+        if isinstance(design, designs.PoolDesign) and design.factor(self.spec.sampling.batch, self.pool_size) is None:
+            assert self.pool is not None
+            form = design.form(self.pool, self.spec.sampling)
+            pool = least_squares_weighted.of_form(pool, form.weights, form.groups, form.centres)
         vectors = eigenbasis(self.hessian).vectors
-        return pool if vectors is None else least_squares.Pool(pool.features @ vectors, pool.residuals, pool.ridge)
+        return pool if vectors is None else pool.turned(vectors)
 
     def start(self, sigma: Array) -> tuple[Array, Array]:
         """Mean float64[d] and covariance float64[d, d] of Delta_0."""
@@ -125,7 +147,7 @@ def built(arm: str, arm_spec: Any) -> Model:
         raise InputError(str(error)) from None
     matrices = (problem.hessian, problem.noise, problem.metric, problem.optimum)
     data = _least_squares(arm_spec, problem.arrays)
-    return _kind(arm_spec)(arm, arm_spec, *matrices, problem.pool_size, problem.exact, *data)
+    return _kind(arm_spec)(arm, arm_spec, *matrices, problem.pool_size, problem.exact, *data, problem.pool(arm_spec))
 
 
 def from_run(run: Any) -> list[Model]:
@@ -140,7 +162,8 @@ def stored(run: Any, arm: str, arm_spec: Any) -> Model:
     exact = arm_spec.problem.kind in ("quadratic", "ou")
     hessian, noise, metric, optimum = (arrays[name] for name in ("hessian", "noise", "metric", "optimum"))
     data = _least_squares(arm_spec, arrays)
-    return _kind(arm_spec)(arm, arm_spec, hessian, noise, metric, optimum, pool, exact, *data)
+    sampled = pools.of_arrays(arm_spec, arrays, optimum, metric)
+    return _kind(arm_spec)(arm, arm_spec, hessian, noise, metric, optimum, pool, exact, *data, sampled)
 
 
 def _kind(arm_spec: Any) -> type[Model]:

@@ -46,18 +46,18 @@ class Importance(PoolDesign):
 
     def chances(self, pool: Pool, sampling: Any) -> Array:
         """p float64[n] > 0, sum 1."""
-        wanted, share = sampling.probabilities, sampling.uniform
-        words = isinstance(wanted, str)
-        if share is None:
-            share = UNIFORM if words else 0.0
-        q = _norms(pool.features if wanted == "norm" else pool.gradients) if words else _named(pool, wanted)
+        wanted, u = sampling.probabilities, share(sampling)
+        if isinstance(wanted, str):
+            q = _norms(pool.features if wanted == "norm" else pool.gradients)
+        else:
+            q = _named(pool, wanted)
         if not (np.isfinite(q).all() and q.min() >= 0.0):
             row = int(np.argmax(~(q >= 0.0)))
             raise ValueError(f"sampling.probabilities must not be negative, got {q[row]:.6g} in row {row + 1}; mend it")
         total = fsum(q)
         if not total > 0.0:
             raise ValueError("sampling.probabilities must be above 0 somewhere, got zeros only; give others")
-        p: Array = (1.0 - share) * (q / total) + share / pool.size
+        p: Array = (1.0 - u) * (q / total) + u / pool.size
         if p.min() <= 0.0:
             row = int(np.argmin(p))
             raise ValueError(
@@ -65,6 +65,13 @@ class Importance(PoolDesign):
                 "give sampling.uniform = 0.1 to mix in equal chances"
             )
         return p
+
+
+def share(sampling: Any) -> float:
+    """`uniform`, or its default."""
+    if sampling.uniform is not None:
+        return float(sampling.uniform)
+    return UNIFORM if isinstance(sampling.probabilities, str) else 0.0
 
 
 def _norms(rows: Array) -> Array:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from fastsgd.designs import Draws, Pool
+    from fastsgd.spec import Spec
 
 Array = NDArray[np.float64]
 
@@ -36,13 +40,17 @@ class Arm:
         problem: the problem with this arm's overrides.
         batch: b.
         design: name of the sampling design.
-        covariance: float64[d, d], covariance of the mini-batch gradient at the optimum, original coordinates.
+        covariance: float64[d, d], covariance of the mini-batch gradient of a step at the optimum, original coordinates.
+        draws: how weighted batches are drawn, None where the kernels draw by themselves.
+        drawing: what tells ways of drawing apart; arms with the same share their samples.
     """
 
     problem: Problem
     batch: int
     design: str
     covariance: Array
+    draws: Draws | None = None
+    drawing: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +68,7 @@ class Problem:
         exact: True if SGD is exactly the linear recursion (36), so that predictions have no bias in the step size.
         basis: float64[d, d], rows are the working directions (eigenvectors of H), or None: working coordinates are the
             original ones.
+        mixes_designs: True if a stepper takes arms that differ in their sampling; else each way has its own.
         arrays: further arrays that a stored run should hold, by name.
     """
 
@@ -71,6 +80,7 @@ class Problem:
     metric: Array
     pool_size: int | None = None
     exact: bool = False
+    mixes_designs: ClassVar[bool] = False
     basis: Array | None = None
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
 
@@ -87,6 +97,12 @@ class Problem:
         from fastsgd.problems.working import stationary_covariance
 
         return stationary_covariance(self.hessian, covariance, size)
+
+    def pool(self, spec: Spec) -> Pool | None:
+        """What a sampling design may know of the pool; None without one."""
+        from fastsgd.problems.pools import of_arrays
+
+        return of_arrays(spec, self.arrays, self.optimum, self.metric)
 
     def stepper(self, arms: Sequence[Arm]) -> Stepper:
         """The kernels of this kind of problem, bound to the arms of a run."""

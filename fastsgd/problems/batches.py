@@ -22,7 +22,7 @@ class Part(NamedTuple):
     row: int
     column: int
     pitch: np.uint64
-    index: NDArray[np.uint32]
+    indices: NDArray[np.uint32]
     weight: NDArray[np.float64]
     size: NDArray[np.int64]
 

@@ -14,6 +14,12 @@ if TYPE_CHECKING:
 def check(spec: Spec) -> list[str]:
     """Lines `key rule, got value; remedy` for every arm; empty when a run can start."""
     found: list[str] = []
+    kinds = {designs.get(arm.sampling.design).pooled: arm.sampling.design for arm in spec.arm_specs().values()}
+    if len(kinds) > 1:
+        found.append(
+            f"arms must all draw from the pool or all draw fresh data (their optima differ), got {kinds[True]} and "
+            f"{kinds[False]}; make two specs"
+        )
     for name, arm in spec.arm_specs().items():
         lines = _check_arm(arm)
         found += [line if line in found or not spec.arms else f"arms.{name}: {line}" for line in lines]
@@ -34,7 +40,8 @@ def _check_arm(spec: Spec) -> list[str]:
             "choose how the pool is sampled"
         )
     elif pool_size is not None or not design.pooled:
-        lines += design.problems(spec.sampling.batch, pool_size)
+        wrong = design.problems(spec.sampling.batch, pool_size)
+        lines += wrong or ([] if lines else _of_pool(spec, design, pool_size))
     value = getattr(spec.start, "value", 0.0)
     if dimension is not None and not isinstance(value, float | int) and len(value) != dimension:
         lines.append(f"start.value must have one number a coordinate, that is {dimension}, got {len(value)}")
@@ -43,3 +50,17 @@ def _check_arm(spec: Spec) -> list[str]:
             f"start.kind = stationary needs step.schedule = constant, got {spec.step.schedule}; use point or gaussian"
         )
     return lines
+
+
+def _of_pool(spec: Spec, design: designs.Design, pool_size: int | None) -> list[str]:
+    """What a design whose covariance is no multiple of S_n says of the pool."""
+    if not isinstance(design, designs.PoolDesign) or design.factor(spec.sampling.batch, pool_size) is not None:
+        return []
+    try:
+        pool = problems.build(spec).pool(spec)
+        assert pool is not None
+        design.form(pool, spec.sampling)
+        design.draws(pool, spec.sampling)
+    except ValueError as error:
+        return [str(error)]
+    return []

@@ -23,11 +23,12 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from fastsgd.errors import InputError
-from fastsgd.problems.base import Arm, Array, Problem
+from fastsgd.problems.base import Arm, Array, Problem, Stepper
 from fastsgd.problems.data import DataError, Pool, load
 from fastsgd.problems.families import FAMILIES, outside
 from fastsgd.problems.likelihood import Model, NoOptimum, optimum
 from fastsgd.problems.matrices_check import check_file
+from fastsgd.problems.weighted import WeightedGlmStepper
 
 if TYPE_CHECKING:
     from fastsgd.spec import Spec
@@ -140,7 +141,10 @@ class GlmProblem(Problem):
 
     model: Model
 
-    def stepper(self, arms: Sequence[Arm]) -> GlmStepper:
+    def stepper(self, arms: Sequence[Arm]) -> Stepper:
+        draws = arms[0].draws
+        if draws is not None:
+            return WeightedGlmStepper(self.model, self.optimum, draws)
         return GlmStepper(self.model, self.optimum, arms)
 
 

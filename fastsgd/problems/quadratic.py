@@ -81,6 +81,7 @@ class QuadraticProblem(Problem):
     """`eigenvalues`: float64[d], of H along the working directions."""
 
     eigenvalues: Array
+    mixes_designs = True
 
     def stepper(self, arms: Sequence[Arm]) -> QuadraticStepper:
         return QuadraticStepper(arms)

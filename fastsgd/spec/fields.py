@@ -1,19 +1,17 @@
 """The values a spec's keys may have: words, numbers with limits, lists; each with its remedy in a message."""
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
 
 LARGEST_STEP = 2**48
 INDEPENDENT = "independent"
 
-Design = Literal["fresh", "without-replacement", "with-replacement"]
 Spectrum = Literal["logspace", "linspace", "loguniform"]
 Basis = Literal["identity", "random", "rotation"]
 Scheme = Literal["exact", "euler"]
 Family = Literal["logistic", "probit", "poisson", "linear", "huber"]
 Truth = Literal["logistic", "probit"]
-DESIGNS: tuple[str, ...] = get_args(Design)
 
 
 def about(text: str, **limits: Any) -> Any:

@@ -10,15 +10,16 @@ from collections.abc import Mapping
 from decimal import Context, Decimal
 from typing import TYPE_CHECKING, Any
 
+from fastsgd.designs import importance
 from fastsgd.errors import InputError
-from fastsgd.spec import sections
+from fastsgd.spec import sampling, sections
 from fastsgd.spec.files import STORED, digest
 
 if TYPE_CHECKING:
     from fastsgd.spec.model import Spec
 
 VERSION = 1
-ARM_KEYS = ("problem.noise", "sampling.batch", "step.size")
+ARM_KEYS = ("problem.noise", *(f"sampling.{key}" for key in sampling.KEYS), "step.size")
 
 
 def log_steps(points: int, last: int) -> list[int]:
@@ -68,11 +69,23 @@ def _body(spec: "Spec") -> dict[str, Any]:
         "version": VERSION,
         "seed": spec.seed,
         "problem": problem,
-        "sampling": spec.sampling.model_dump(),
+        "sampling": _sampling(spec),
         "step": plain(spec.step.model_dump()),
         "start": plain(spec.start.model_dump()),
         "record": record,
     }
+
+
+def _sampling(spec: "Spec") -> dict[str, Any]:
+    form: dict[str, Any] = plain(spec.sampling.model_dump(exclude_none=True))
+    for key in ("strata", "probabilities"):
+        if isinstance(form.get(key), dict) and "file" in form[key]:
+            form[key]["file"] = _reference(spec, form[key]["file"])
+    if "strata" in form:
+        form.setdefault("allocation", "proportional")
+    if "probabilities" in form:
+        form["uniform"] = importance.share(spec.sampling)
+    return form
 
 
 def _at(form: Mapping[str, Any], key: str) -> Any:
@@ -213,9 +226,8 @@ def from_document(form: Mapping[str, Any]) -> dict[str, Any]:
         raise InputError(
             f"the spec of the run has version {form.get('version')}, this fastsgd reads {VERSION}; {remedy}"
         )
-    raw = {
-        key: form[key] for key in ("seed", "name", "replicates", "sampling", "step", "start") if form[key] is not None
-    }
+    raw = {key: form[key] for key in ("seed", "name", "replicates", "step", "start") if form[key] is not None}
+    raw["sampling"] = _names(form["sampling"])
     raw["record"] = form["record"] | {"trajectories": form["trajectories"]}
     raw["problem"] = _names(form["problem"])
     if "data" in raw["problem"] and "features" in raw["problem"]["data"]:
@@ -243,6 +255,7 @@ def arrays(spec: "Spec") -> "dict[str, Any]":
     found = []
     for arm in (spec, *spec.arm_specs().values()):
         problem = arm.problem
+        found += [arm.array(name) for name in sampling.files(arm.sampling)]
         if isinstance(problem, sections.Linear):
             found += [arm.array(m.file) for m in (problem.hessian, problem.noise) if m.file is not None]
         elif isinstance(problem, sections.Own):

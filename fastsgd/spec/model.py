@@ -10,6 +10,7 @@ from pydantic import PrivateAttr, model_validator
 
 from fastsgd.spec import fields, identity, overrides, sections, toml
 from fastsgd.spec.files import STORED, DataTable, Files
+from fastsgd.spec.sampling import Sampling
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +26,7 @@ class Spec(sections.Table):
     seed: fields.Seed | None = None
     replicates: fields.Count
     problem: sections.Problem = fields.about('a table with kind = "quadratic", "ou", "glm" or "file.py:name"')
-    sampling: sections.Sampling = fields.about("a table such as { batch = 8 }")
+    sampling: Sampling = fields.about("a table such as { batch = 8 }")
     step: sections.Step = fields.about("a table such as { size = 0.01 }")
     start: sections.Start = fields.about(
         'a table such as { kind = "point", value = 0.0 }', default=sections.PointStart()

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
 
-from fastsgd.spec import fields, sections
+from fastsgd.spec import sampling, sections
 from fastsgd.spec.messages import Issue, show
 
 Raw = Mapping[str, Any]
@@ -199,14 +199,8 @@ def _own(raw: Raw) -> Iterator[Issue]:
 
 
 def _design(raw: Raw, kind: str) -> Iterator[Issue]:
-    design = table(raw, "sampling").get("design")
-    pool = sections.has_pool(raw.get("problem"))
     generated = kind == "glm" and "generate" in table(raw, "problem", "data")
-    if design in fields.DESIGNS and (design == "fresh") == pool and not generated:
-        allowed = '"without-replacement" or "with-replacement"' if pool else '"fresh"'
-        reason = "draws from a finite pool" if pool else "has no pool to draw from"
-        rule = f"sampling.design must be {allowed}, got {show(design)}"
-        yield Issue("sampling.design", f"{rule}; change it ({_what(raw, kind)} {reason})")
+    yield from sampling.check(raw, sections.has_pool(raw.get("problem")), _what(raw, kind), either=generated)
 
 
 def _what(raw: Raw, kind: str) -> str:

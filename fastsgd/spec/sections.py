@@ -14,7 +14,6 @@ from pydantic import Discriminator, Tag
 from fastsgd.spec.fields import (
     LARGEST_STEP,
     Basis,
-    Design,
     Family,
     FileName,
     Name,
@@ -154,13 +153,6 @@ class Own(Table):
     optimum: Numbers | None = about("a list of numbers, one a coordinate", default=None)
     pilot: Annotated[int, about("a whole number of samples, such as 1000000", ge=2**14, le=2**36)] = 2**20
     metric: QuadraticMetric = about('"hessian", or { file = "F.npy" }', default="hessian")
-
-
-class Sampling(Table):
-    """How a mini-batch is drawn. The default design is fresh for a quadratic, without-replacement for a pool."""
-
-    design: Design
-    batch: Annotated[int, about("a whole number, such as 8", ge=1, le=2**32)]
 
 
 class ConstantStep(Table):

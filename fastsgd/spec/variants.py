@@ -6,7 +6,7 @@ from copy import deepcopy
 from difflib import get_close_matches
 from typing import Any
 
-from fastsgd.spec import fields, sections
+from fastsgd.spec import fields, sampling, sections
 from fastsgd.spec.messages import Issue, show
 from fastsgd.spec.model import Spec
 from fastsgd.spec.overrides import join_key, put
@@ -14,8 +14,9 @@ from fastsgd.spec.schema import all_keys
 from fastsgd.spec.structure import structure
 
 LARGEST_GRID = 256
-LINEAR = ("problem.noise", "sampling.batch", "step.size")
-STEPS = ("step.size",)
+SAMPLING = tuple(f"sampling.{key}" for key in sampling.KEYS)
+LINEAR = ("problem.noise", *SAMPLING, "step.size")
+STEPS = (*SAMPLING, "step.size")
 ARM_TABLES = {kind: LINEAR if kind in ("quadratic", "ou") else STEPS for kind in (*sections.KINDS, "own")}
 
 
@@ -46,7 +47,8 @@ def _arm(raw: Mapping[str, Any], base: Sequence[Issue], key: str, changes: Mappi
             allowed[name] = value
             continue
         near = get_close_matches(name, [known for known in all_keys(Spec) if known.startswith(tables)], 1, 0.7)
-        remedy = f"did you mean {near[0]}?" if near else f"an arm may change {', '.join(tables)}"
+        may = dict.fromkeys("sampling" if table.startswith("sampling.") else table for table in tables)
+        remedy = f"did you mean {near[0]}?" if near else f"an arm may change {', '.join(may)}"
         rule = "is not a key that arms may differ in"
         issues.append(Issue(key, f"{key}: {name} {rule} (problem.kind = {show(kind)}), got {show(value)}; {remedy}"))
     return issues + [Issue(key, f"{key}: {issue.line}") for issue in _changed(raw, base, allowed)]

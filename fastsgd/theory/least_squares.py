@@ -66,6 +66,10 @@ class Pool:
         result: Array = g.T @ g / self.features.shape[0]
         return result
 
+    def turned(self, vectors: Array) -> Pool:
+        """The pool in the coordinates of the columns of float64[d, d]; the ridge must be the same for all of them."""
+        return Pool(self.features @ vectors, self.residuals, self.ridge)
+
     def fourth(self, M: Array) -> Array:
         """K(M) = (1/n) sum x_i (x_i' M x_i) x_i', float64[d, d]."""
         d = self.features.shape[1]

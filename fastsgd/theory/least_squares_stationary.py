@@ -62,7 +62,7 @@ def _scaled_quadratic(at: Pool, factor: float) -> tuple[Callable[[Array], Array]
     root = np.sqrt(np.add.outer(basis.values, basis.values))
     product = np.multiply.outer(basis.values, basis.values)
     vectors = np.eye(basis.dimension) if basis.vectors is None else basis.vectors
-    turned = Pool(at.features @ vectors, at.residuals, np.zeros_like(at.ridge))
+    turned = at.turned(vectors)
 
     def apply(N: Array) -> Array:
         M = N / root

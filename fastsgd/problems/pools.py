@@ -1,0 +1,80 @@
+"""What a sampling design may know of a pool, from a spec and the arrays of its problem (built, or kept in a run)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from fastsgd.designs import Pool
+from fastsgd.errors import InputError
+from fastsgd.problems.base import Array
+
+if TYPE_CHECKING:
+    from fastsgd.spec import Spec
+    from fastsgd.spec.sections import Glm
+
+
+def of_arrays(spec: Spec, arrays: Mapping[str, Any], optimum: Array, metric: Array) -> Pool | None:
+    """The pool of a problem whose arrays are pool_features and pool_targets, or pool_samples; None without a pool."""
+    if "pool_features" in arrays:
+        features, targets = np.asarray(arrays["pool_features"]), np.asarray(arrays["pool_targets"])
+        return Pool(
+            features, targets, metric, _glm_gradients(spec, features, targets, optimum),
+            lambda name: _glm_column(spec, features, targets, name), lambda name: _array(spec, name),
+        )  # fmt: skip
+    if "pool_samples" in arrays:
+        samples = np.asarray(arrays["pool_samples"])
+        return Pool(
+            samples, None, metric, lambda: _kept(arrays),
+            lambda name: _numbered(samples, name), lambda name: _array(spec, name),
+        )  # fmt: skip
+    return None
+
+
+def _glm_gradients(spec: Spec, features: Array, targets: Array, optimum: Array) -> Callable[[], Array]:
+    from fastsgd.problems.likelihood import Model
+
+    # The ridge is the same for every sample, and is not sampled.
+    problem = cast("Glm", spec.problem)
+    return lambda: Model(problem.family, features, targets, 0.0, float(problem.threshold)).scores(optimum)
+
+
+def _kept(arrays: Mapping[str, Any]) -> Array:
+    if "pool_gradients" not in arrays:
+        raise ValueError("this design needs the gradients of the pool, which were too many to be kept in the run")
+    return np.asarray(arrays["pool_gradients"])
+
+
+def _glm_column(spec: Spec, features: Array, targets: Array, name: str) -> Array:
+    data = cast("Glm", spec.problem).data
+    if data.file is None:
+        p = features.shape[1] - data.intercept
+        table = {f"x{j + 1}": features[:, j + data.intercept] for j in range(p)}
+    else:
+        read = spec.table()
+        table = dict(zip(read.names, np.asarray(read.features).T, strict=True)) | {data.target or "": read.target}
+    return _chosen(table, name)
+
+
+def _numbered(samples: Array, name: str) -> Array:
+    return _chosen({str(j): samples[:, j] for j in range(samples.shape[1])}, name)
+
+
+def _chosen(table: Mapping[str, Array], name: str) -> Array:
+    if name not in table:
+        names = list(table)
+        listed = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+        raise ValueError(f'must be a column of the data, got "{name}"; its columns are {listed}')
+    return np.ascontiguousarray(table[name], dtype=np.float64)
+
+
+def _array(spec: Spec, name: str) -> Array:
+    try:
+        array: Array = np.asarray(spec.array(name), dtype=np.float64)
+    except InputError as error:
+        raise ValueError(f'sampling: file = "{name}" cannot be used: {error.lines[0]}') from None
+    if not np.isfinite(array).all():
+        raise ValueError(f'sampling: file = "{name}" must hold finite numbers, got NaN or infinity; mend it')
+    return array

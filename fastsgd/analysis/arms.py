@@ -54,7 +54,7 @@ def paired_row(names: str, what: str, step: int | None, top: Array, bottom: Arra
 def differ_in_step_size_only(predictions: Sequence[Prediction]) -> bool:
     """True for several nonlinear arms with constant, pairwise different steps and everything else the same."""
     models = [p.model for p in predictions]
-    if len(models) < 2 or any(p.exact or not p.model.schedule.constant for p in predictions):
+    if len(models) < 2 or any(p.exact or not p.testable or not p.model.schedule.constant for p in predictions):
         return False
     if len({m.schedule.size for m in models}) < len(models):
         return False

@@ -96,7 +96,7 @@ def covariance_row(prediction: Prediction, observed: Observed, index: NDArray[np
     weights, variance = scale_weights(ranks, size_covariance(prediction, index, whiten) / (np.maximum.outer(n, n) - 1))
     error, value = math.sqrt(variance), float(weights @ sizes)
     z = z_pearson3((value - 1) / error, 2 * error)
-    arm, tested = prediction.model.arm, error < LARGEST_ERROR and not prediction.path.state_dependent
+    arm, tested = prediction.model.arm, error < LARGEST_ERROR and not prediction.path.known
     return Row(arm, "covariance (all steps)", None, value, error, 1.0, z, int(n.min()), in_verdict=tested)
 
 

@@ -105,6 +105,15 @@ class Model:
         return 1.0 if factor is None else factor
 
     @cached_property
+    def additive(self) -> bool:
+        """True for least squares whose samples all have the same x x', so that the noise is the same at every state."""
+        if self.features is None:
+            return False
+        mean = self.features.T @ self.features / len(self.features)
+        chunks = (self.features[start : start + 1024] for start in range(0, len(self.features), 1024))
+        return all(np.allclose(x[:, :, None] * x[:, None, :], mean, rtol=1e-12, atol=1e-12) for x in chunks)
+
+    @cached_property
     def least_squares(self) -> least_squares.Pool | None:
         """The pool in the eigenbasis of H; None unless its noise at every state is known."""
         design = self.design

@@ -42,9 +42,9 @@ def errors_text(predictions: Sequence[Prediction]) -> str:
 
 
 def nonlinear_notes(predictions: Sequence[Prediction], rows: Sequence[Row]) -> list[str]:
-    if all(p.exact or not p.random.any() for p in predictions):
-        return []
-    notes = []
+    notes = reshuffled_notes(predictions)
+    if all(p.exact or not p.testable or not p.random.any() for p in predictions):
+        return notes
     if any(p.model.least_squares is not None and not p.path.state_dependent for p in predictions):
         notes.append("the exact prediction with state-dependent noise is too much work for this pool and these steps")
     if any(row.quantity.endswith(LIMIT) for row in rows):
@@ -60,6 +60,16 @@ def nonlinear_notes(predictions: Sequence[Prediction], rows: Sequence[Row]) -> l
             f'reveal; to extrapolate it away add arms with smaller steps: [arms.half] "step.size" = {size / 2:g}'
         )
     return notes
+
+
+def reshuffled_notes(predictions: Sequence[Prediction]) -> list[str]:
+    arms = [p.model.arm for p in predictions if not p.testable]
+    if not arms:
+        return []
+    return [
+        f"arm {', '.join(arms)}: SGD on reshuffled epochs has no closed form; its rows are shown beside a prediction with "
+        "noise that does not depend on the state (exact within that: correlation inside an epoch included), not tested"
+    ]
 
 
 def _far_from_plateau(predictions: Sequence[Prediction]) -> list[str]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastsgd.analysis.model import Model
-from fastsgd.theory import least_squares_transient, lyapunov, transient
+from fastsgd.theory import least_squares_transient, lyapunov, reshuffling, transient
 from fastsgd.theory.eigen import Eigenbasis, eigenbasis, symmetrise
 
 Array = NDArray[np.float64]
@@ -31,6 +31,7 @@ class Path:
         metric: F, float64[d, d].
         mean, covariance: float64[S, d], float64[S, d, d].
         state_dependent: the noise depends on the state (exact least squares), else it is that at the optimum.
+        known: the moments are exact although the law is not Gaussian.
     """
 
     basis: Eigenbasis
@@ -39,6 +40,7 @@ class Path:
     mean: Array
     covariance: Array
     state_dependent: bool
+    known: bool = False
 
     def original(self) -> tuple[Array, Array]:
         """Mean and covariance in the original coordinates; infinite where they have overflowed."""
@@ -50,8 +52,13 @@ class Path:
 
 
 def frozen(model: Model, sigma: Array, steps: NDArray[np.int64]) -> Path:
-    """The linear recursion with noise of covariance `sigma` at every state."""
+    """The linear recursion with noise of covariance `sigma` at every state, or with the noise of reshuffled epochs."""
     basis, hessian, metric, mean0, cov0 = _start(model, sigma)
+    if not model.design.independent:
+        noise = basis.into(model.noise)
+        batch, n = model.spec.sampling.batch, model.pool_size or 1
+        means, covs = reshuffling.moments(hessian, noise, model.etas, steps, mean0, cov0, batch, n)
+        return Path(basis, hessian, metric, means, covs, False, model.additive)
     means, covs = transient.moments(hessian, basis.into(sigma), model.etas, steps, mean0, cov0)
     return Path(basis, hessian, metric, means, covs, False)
 
@@ -70,7 +77,7 @@ def exact(model: Model, sigma: Array, steps: NDArray[np.int64]) -> Path | None:
         size = np.sqrt(np.maximum(np.diagonal(seconds, axis1=1, axis2=2), 0.0))
         covs[np.abs(covs) < ROUNDING * size[:, :, None] * size[:, None, :]] = 0.0
     covs[steps == 0] = cov0
-    return Path(basis, hessian, metric, means, covs, True)
+    return Path(basis, hessian, metric, means, covs, True, True)
 
 
 def _start(model: Model, sigma: Array) -> tuple[Eigenbasis, Eigenbasis, Array, Array, Array]:

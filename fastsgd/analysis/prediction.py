@@ -14,7 +14,7 @@ from fastsgd.analysis.model import Model
 from fastsgd.analysis.path import Path
 from fastsgd.analysis.quadratic_form import QuadraticForm
 from fastsgd.analysis.whitening import whitener
-from fastsgd.theory import geometry, least_squares_stationary, lyapunov, transient
+from fastsgd.theory import geometry, least_squares_stationary, lyapunov, reshuffling, transient
 
 Array = NDArray[np.float64]
 
@@ -58,7 +58,12 @@ class Prediction:
     @property
     def exact(self) -> bool:
         """True where the predicted moments have no bias in the step size."""
-        return self.model.exact or self.path.state_dependent
+        return self.model.exact or self.path.known
+
+    @property
+    def testable(self) -> bool:
+        """False where the design has no closed form for this problem: what is predicted can be shown, not tested."""
+        return self.model.design.independent or self.exact
 
     @cached_property
     def risk(self) -> Array:
@@ -115,7 +120,7 @@ class Prediction:
         if not model.schedule.constant:
             return None, None
         size = model.schedule.size
-        leading = model.leading_plateau(self.sigma)
+        leading = model.leading_plateau(self.sigma) if model.design.independent else None
         if not self.stable:
             return None, leading
         if not self.path.state_dependent:
@@ -125,10 +130,18 @@ class Prediction:
         return float(np.sum(self.path.metric * second)), leading
 
     def frozen_plateau(self) -> float | None:
-        """Stationary risk with the noise of the optimum at every state (37); None without a stationary law."""
+        """Stationary risk with the noise of the optimum at every state (37); None without a stationary law.
+
+        Of reshuffling the risk at the ends of epochs, in the long run.
+        """
         model = self.model
         if not model.schedule.constant or model.schedule.size >= model.largest_stable_step():
             return None
+        if not model.design.independent:
+            at = (model.spec.sampling.batch, model.pool_size or 1)
+            return float(
+                np.sum(model.metric * reshuffling.stationary(model.hessian, model.noise, model.schedule.size, *at))
+            )
         return lyapunov.stationary_risk(model.metric, model.drift, self.sigma, model.largest_eta)
 
     def at_plateau(self, tolerance: float) -> NDArray[np.bool_]:
@@ -148,7 +161,8 @@ class Prediction:
         """How it is predicted, in two words."""
         if self.path.state_dependent:
             return "exact, state-dependent noise"
-        return "exact" if self.exact else "frozen-noise"
+        words = "exact" if self.exact else "frozen-noise"
+        return words if self.model.design.independent else f"{words}, at the ends of epochs"
 
     def summary(self) -> dict[str, Any]:
         """The fields of `predict --json` for this arm."""

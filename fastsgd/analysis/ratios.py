@@ -13,7 +13,7 @@ from fastsgd.analysis.assume import assumed_models
 from fastsgd.analysis.combined import combined_rows
 from fastsgd.analysis.observed import Observed
 from fastsgd.analysis.prediction import Prediction
-from fastsgd.analysis.report import CONSISTENT, INCONSISTENT, RatioReport
+from fastsgd.analysis.report import CONSISTENT, INCONSISTENT, UNTESTED, RatioReport
 from fastsgd.analysis.rows import Row
 from fastsgd.analysis.source import opened
 from fastsgd.analysis.steps import FROZEN, step_rows
@@ -73,7 +73,8 @@ def evaluate(run: Any, assume: Sequence[str] = (), *, false_alarm: float = FALSE
     threshold = sidak_z(false_alarm, max(len(tested), 1))
     pairs = tuple(zip(predictions, observed, strict=True))
     failed = any(not abs(row.z) <= threshold for row in tested) or any(p.stable and o.diverged for p, o in pairs)
-    if not tested and not failed:
+    untested = not failed and not all(p.testable for p in predictions)
+    if not tested and not failed and not untested:
         raise InputError(f"{run.path} has no row that could be tested; record steps at which the risk is random")
     lost = [notes.lost_note(p, o) for p, o in pairs]
     report = RatioReport(
@@ -83,7 +84,7 @@ def evaluate(run: Any, assume: Sequence[str] = (), *, false_alarm: float = FALSE
         planned=int(run.replicates),
         assumed=tuple(assume),
         rows=tuple(rows),
-        verdict=INCONSISTENT if failed else CONSISTENT,
+        verdict=INCONSISTENT if failed else CONSISTENT if tested else UNTESTED,
         threshold=threshold,
         tests=len(tested),
         false_alarm=false_alarm,
@@ -104,7 +105,8 @@ def compare(predictions: Sequence[Prediction], observed: Sequence[Observed]) -> 
     """All rows. Nonlinear arms that differ in their step size only are tested by their extrapolation alone."""
     rows: list[Row] = []
     for prediction, seen in zip(predictions, observed, strict=True):
-        rows += grouped([*step_rows(prediction, seen), *combined_rows(prediction, seen)])
+        found = grouped([*step_rows(prediction, seen), *combined_rows(prediction, seen)])
+        rows += found if prediction.testable else [replace(row, in_verdict=False) for row in found]
     if all(p.exact for p in predictions):
         return rows + list(ratio_rows(predictions, observed))
     if differ_in_step_size_only(predictions):

@@ -11,6 +11,7 @@ from fastsgd.analysis.rows import COLUMNS, Row
 
 CONSISTENT = "consistent"
 INCONSISTENT = "inconsistent"
+UNTESTED = "untested"
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class RatioReport:
         replicates, planned: committed replicates, and how many the run is to have.
         assumed: KEY=VALUE under which it was predicted.
         rows: all comparisons; those with `in_verdict` are tested.
-        verdict: "consistent" or "inconsistent".
+        verdict: "consistent" or "inconsistent"; "untested" where no prediction holds that could be tested (reshuffling).
         threshold: |z| above which a tested row is inconsistent; `tests` rows at `false_alarm` all together (Sidak).
         errors: how standard errors and z were computed.
         notes: what a reader must know beside the table.
@@ -48,6 +49,11 @@ class RatioReport:
     def consistent(self) -> bool:
         """True when the verdict is "consistent"."""
         return self.verdict == CONSISTENT
+
+    @property
+    def inconsistent(self) -> bool:
+        """True when the verdict is "inconsistent"."""
+        return self.verdict == INCONSISTENT
 
     def rejected(self, row: Row) -> bool:
         """True for a tested row beyond the threshold."""
@@ -140,6 +146,8 @@ class RatioReport:
         return f"risk / frozen-noise risk at step {step}\n" + tables.aligned(header, rows)
 
     def _verdict(self) -> str:
+        if self.verdict == UNTESTED:
+            return "verdict: untested (nothing of it is predicted in closed form)"
         beyond = sum(self.rejected(row) for row in self.rows)
         plural = "" if self.tests == 1 else "s"
         rule = f"{self.tests} two-sided test{plural}, |z| <= {self.threshold:.2f} each, "
@@ -149,10 +157,11 @@ class RatioReport:
 
 
 def joint_dict(reports: Sequence[RatioReport]) -> dict[str, Any]:
-    """One report as it is; several as {"runs": [...], "verdict"}, consistent when all are."""
+    """One report as it is; several as {"runs": [...], "verdict"}, inconsistent when one is."""
     if len(reports) == 1:
         return reports[0].as_dict()
-    verdict = CONSISTENT if all(report.consistent for report in reports) else INCONSISTENT
+    verdicts = {report.verdict for report in reports}
+    verdict = next(one for one in (INCONSISTENT, CONSISTENT, UNTESTED) if one in verdicts)
     return {"runs": [report.as_dict() for report in reports], "verdict": verdict}
 
 

@@ -82,7 +82,7 @@ def moment_rows(prediction: Prediction, observed: Observed, s: int) -> Iterator[
     """Covariance (size and shape) and mean at one step, as ratios to what Gaussian samples give on average."""
     arm, step, n, whole = prediction.model.arm, int(prediction.steps[s]), int(observed.count[s]), observed.whole(s)
     # With state-dependent noise the fourth moments, and so the errors of a covariance, are not known.
-    known = whole and not prediction.path.state_dependent
+    known = whole and not prediction.path.known
     whiten = prediction.whitener(s)
     rank = whiten.shape[1]
     if n > 1:

@@ -51,6 +51,6 @@ def command(runs: tuple[Path, ...], assume: tuple[str, ...], full: bool, as_json
     if as_csv or as_json:
         for line in (line for report in reports for line in report.notes):
             note(f"note: {line}")
-    failed = [report.run for report in reports if not report.consistent]
+    failed = [report.run for report in reports if report.inconsistent]
     if failed:
         raise CheckFailed(f"{', '.join(failed)}: inconsistent with the prediction")

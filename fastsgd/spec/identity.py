@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from decimal import Context, Decimal
 from typing import TYPE_CHECKING, Any
 
-from fastsgd.designs import importance
 from fastsgd.errors import InputError
 from fastsgd.spec import sampling, sections
 from fastsgd.spec.files import STORED, digest
@@ -84,6 +83,8 @@ def _sampling(spec: "Spec") -> dict[str, Any]:
     if "strata" in form:
         form.setdefault("allocation", "proportional")
     if "probabilities" in form:
+        from fastsgd.designs import importance
+
         form["uniform"] = importance.share(spec.sampling)
     return form
 

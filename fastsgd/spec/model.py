@@ -10,7 +10,7 @@ from pydantic import PrivateAttr, model_validator
 
 from fastsgd.spec import fields, identity, overrides, sections, toml
 from fastsgd.spec.files import STORED, DataTable, Files
-from fastsgd.spec.sampling import Sampling
+from fastsgd.spec.sampling import DEFAULT, Sampling
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,7 +44,7 @@ class Spec(sections.Table):
     def _default_design(cls, raw: Any) -> Any:
         if isinstance(raw, Mapping) and isinstance(raw.get("sampling"), Mapping) and "design" not in raw["sampling"]:
             pool = sections.has_pool(raw.get("problem"))
-            return {**raw, "sampling": {"design": "without-replacement" if pool else "fresh", **raw["sampling"]}}
+            return {**raw, "sampling": {"design": DEFAULT[pool], **raw["sampling"]}}
         return raw
 
     @classmethod

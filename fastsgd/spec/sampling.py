@@ -10,6 +10,8 @@ from fastsgd.spec.messages import Issue, choices, nearest, show
 from fastsgd.spec.tables import Table, list_or_table, name_or_table
 
 Raw = Mapping[str, Any]
+DEFAULT = {True: "without-replacement", False: "fresh"}
+"""The design of a problem with, and without, a pool."""
 BASIC = ("design", "batch")
 EXAMPLES = {
     "strata": '"target", { column = "age", groups = 4 } or { file = "labels.npy" }',
@@ -76,8 +78,10 @@ def check(raw: Raw, pool: bool, what: str, either: bool = False) -> Iterator[Iss
     from fastsgd import designs
 
     table = raw.get("sampling")
-    name = table.get("design") if isinstance(table, Mapping) else None
-    if not isinstance(table, Mapping) or not isinstance(name, str):
+    if not isinstance(table, Mapping):
+        return
+    name = table.get("design", DEFAULT[pool])
+    if not isinstance(name, str):
         return
     try:
         design = designs.get(name)

@@ -1,34 +1,56 @@
-"""The table of results between the markers of README.md, from the stored runs."""
+"""The tables between the markers of README.md, from reproduction/results.json and the stored run on real data."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import fastsgd
+from fastsgd.experiments.text import power_text
 
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- results:begin (scripts/readme writes this) -->", "<!-- results:end -->"
-PAPER = {
-    "anisotropic": {300: 0.991, 800: 1.002, 2000: 0.995, 5000: 1.010, 10000: 1.000},
-    "isotropic": {300: 1.002, 800: 0.990, 2000: 0.992, 5000: 1.001, 10000: 0.987},
-}
 
 
-def plateau() -> list[str]:
-    """Rows of Experiment 3 beside the published ratios."""
-    report = fastsgd.ratio(ROOT / "runs" / "plateau.h5")
+def reproduction(results: dict[str, Any]) -> list[str]:
+    """A line an experiment: tests, largest |z| and its limit, controls with their least power, verdict."""
+    rows, p = results["z"]["rows"], results["z"]["kolmogorov_smirnov_p"]
     lines = [
-        f"`runs/plateau.toml`, Table 3 of the paper: risk at the plateau, 2000 replicates, verdict **{report.verdict}**.",
+        f"`fastsgd reproduce --all --scale {results['scale']}`: {results['runs']} runs, {results['replicate_steps']:.2g} "
+        f"replicate-steps, verdict **{results['verdict']}**; z over {rows} tested rows against the standard normal: "
+        f"Kolmogorov-Smirnov p = {p:.2g}.",
         "",
-        "| noise | step | measured | standard error | predicted | ratio | z | published ratio |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|",
+        "| experiment | paper | tests | largest \\|z\\| | limit | controls rejected | least power | verdict |",
+        "|---|---|---:|---:|---:|---:|---:|---|",
     ]
-    for row in report.rows:
-        if row.quantity == "risk":
-            error = f"{row.standard_error:.5f}"
-            lines.append(
-                f"| {row.arm} | {row.step} | {row.empirical:.5f} | {error} | {row.predicted:.5f} | {row.ratio:.4f} | "
-                f"{row.z:+.2f} | {PAPER[row.arm][row.step]:.3f} |"
-            )
+    for one in results["entries"]:
+        largest = max(abs(row["z"]) for row in one["rows"] if row["tested"] and row["z"] is not None)
+        controls = one["controls"]
+        rejected = f"{sum(c['rejected'] for c in controls)} of {len(controls)}"
+        least = power_text(min(c["power"] for c in controls))
+        lines.append(
+            f"| {one['name']} | {one['paper']} | {one['tests']} | {largest:.2f} | {one['threshold']:.2f} | {rejected} | "
+            f"{least} | {one['verdict']} |"
+        )
     return lines
+
+
+def plateau(results: dict[str, Any]) -> list[str]:
+    """Measured over predicted at every horizon beside Table 3."""
+    (entry,) = (one for one in results["entries"] if one["name"] == "plateau")
+    cells: dict[str, dict[str, str]] = {}
+    for row in entry["rows"]:
+        if row["quantity"] == "risk":
+            arm, step = row["where"].split(", step ")
+            error = row["standard_error"] / row["predicted"]
+            cells.setdefault(step, {})[arm] = f"{row['ratio']:.4f} ± {error:.4f} | {row['published'] or 0:.3f}"
+    arms = list(next(iter(cells.values())))
+    lines = [
+        f"Table 3 of the paper, measured / predicted ± standard error. {entry['published']['text']}",
+        "",
+        "| step | " + " | ".join(f"{arm} | paper" for arm in arms) + " |",
+        "|---:|" + "---:|---:|" * len(arms),
+    ]
+    return lines + [f"| {step} | " + " | ".join(of[arm] for arm in arms) + " |" for step, of in cells.items()]
 
 
 def breast_cancer() -> list[str]:
@@ -59,7 +81,8 @@ def main() -> None:
     text = readme.read_text(encoding="utf-8")
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
-    table = "\n".join([*plateau(), "", *breast_cancer()])
+    results = json.loads((ROOT / "reproduction" / "results.json").read_text(encoding="utf-8"))
+    table = "\n".join([*reproduction(results), "", *plateau(results), "", *breast_cancer()])
     readme.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
 
 

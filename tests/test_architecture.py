@@ -223,6 +223,8 @@ def test_the_wheel_holds_the_kernels(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert Path(done.stdout.strip()) == target / "fastsgd" / "kernels" / "quadratic.py"
+    shipped = {path.name for path in (target / "fastsgd" / "runs").rglob("*") if path.is_file()}
+    assert {path.name for path in (ROOT / "runs").glob("*.toml")} | {"wdbc.csv"} <= shipped
     listed = subprocess.run(
         [sys.executable, "-m", "fastsgd", "--help"],
         capture_output=True,

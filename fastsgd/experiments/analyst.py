@@ -1,7 +1,6 @@
-"""Analyses in processes of their own, beside the simulation: `python -m fastsgd.experiments.analyst`.
+"""One process that analyses experiments: `python -m fastsgd.experiments.analyst`.
 
-One request a line on stdin, one answer a line on stdout, both JSON. A process works with one thread: matrices of an
-experiment are small, and several BLAS threads would only stand in the way of the simulation.
+One request a line on stdin, one answer a line on stdout, both JSON.
 """
 
 from __future__ import annotations
@@ -9,64 +8,12 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
-import threading
 import traceback
 from pathlib import Path
 from typing import Any
 
 from fastsgd import errors
-from fastsgd.sweeps.pool import environment
-
-SINGLE = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"), "1")
-
-
-class Analysts:
-    """Processes that each answer one request at a time; `ask` may be called from as many threads as there are of them."""
-
-    def __init__(self, count: int):
-        self._free: list[subprocess.Popen[str]] = []
-        self._lock = threading.Lock()
-        command = [sys.executable, "-m", "fastsgd.experiments.analyst"]
-        pipe, where = subprocess.PIPE, environment(1) | SINGLE
-        for _ in range(count):
-            process = subprocess.Popen(command, stdin=pipe, stdout=pipe, env=where, text=True, encoding="utf-8")
-            self._free.append(process)
-        self._all = list(self._free)
-
-    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The result of an entry. Raises the error that its analysis ended with."""
-        with self._lock:
-            process = self._free.pop()
-        try:
-            assert process.stdin is not None and process.stdout is not None
-            process.stdin.write(json.dumps(request) + "\n")
-            process.stdin.flush()
-            line = process.stdout.readline()
-        except (OSError, ValueError):
-            line = ""
-        finally:
-            with self._lock:
-                self._free.append(process)
-        if not line:
-            raise errors.RunError(f"the analysis of {request['name']} ended unexpectedly; its message stands above")
-        answer = json.loads(line)
-        if "error" in answer:
-            kind = errors.InputError if answer["exit_code"] == 2 else errors.RunError
-            raise kind("\n".join(answer["error"]))
-        result: dict[str, Any] = answer["result"]
-        return result
-
-    def close(self) -> None:
-        """End the processes; what they were asked and have not answered is lost."""
-        for process in self._all:
-            process.kill()
-        for process in self._all:
-            process.wait()
-            for pipe in (process.stdin, process.stdout):
-                if pipe is not None:
-                    pipe.close()
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from fastsgd import store
 from fastsgd.errors import InputError, RunError, StoppedEarly
-from fastsgd.experiments.analyst import Analysts
+from fastsgd.experiments.analysts import Analysts
 from fastsgd.experiments.base import Entry
 from fastsgd.experiments.saved import known
 from fastsgd.experiments.scale import Planned

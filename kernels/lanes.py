@@ -26,6 +26,17 @@ def prefetch(typingctx, array, index):
 
 
 @intrinsic(prefer_literal=True)
+def any_lane(typingctx, mask):
+    """True if a mask holds in some lane."""
+
+    def emit(context, builder, sig, args):
+        bits = builder.bitcast(args[0], ir.IntType(mask.lanes))
+        return builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0))
+
+    return types.boolean(mask), emit
+
+
+@intrinsic(prefer_literal=True)
 def halves_below(typingctx, a, b):
     """Bits 2 l and 2 l + 1 say whether the low and the high 32 bits of lane l of a are below those of b (or scalar b)."""
 

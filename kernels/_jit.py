@@ -88,6 +88,11 @@ def inline(function):
     return numba.njit(**_OPTIONS, forceinline=True, _nrt=False)(function)
 
 
+def body(function):
+    """Compile the body of a kernel, which makes arrays and must melt into the kernel that is made of it."""
+    return numba.njit(**_OPTIONS, forceinline=True)(function)
+
+
 def pjit(function):
     """Compile a kernel that shares its work among threads with `prange`."""
     return _compile(function, parallel=True)

@@ -16,7 +16,7 @@ larger batch extends a smaller one. All arms use the same samples.
 
 import numpy as np
 
-from ._jit import LANES, inline
+from ._jit import LANES, body, inline
 from .elementary import log
 from .normal import box_muller
 from .philox import (
@@ -77,7 +77,7 @@ def _pairs(count, samples):
     return (count * samples + 1) // 2
 
 
-@inline
+@body
 def _rows(count, samples, steps):
     """Memory for `count` draws of each of `samples` samples of `steps` steps; a step begins at an even item."""
     return np.empty(2 * _pairs(count, samples) * steps * LANES)
@@ -103,7 +103,7 @@ def stepper(simulate, gradient):
     etas float64[A, steps]; seed, first_replicate, first_step: uint64.
     """
 
-    @inline
+    @body
     def advance(
         block, delta, optimum, params, shape, counts, width, b, etas, seed, first_replicate, first_step
     ):  # fmt: skip
@@ -165,7 +165,7 @@ def pilot(simulate, gradient):
     R must be a multiple of 16.
     """
 
-    @inline
+    @body
     def collect(block, theta, params, shape, counts, width, samples, seed, sums, products):
         d = theta.size
         begin = block * LANES

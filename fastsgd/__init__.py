@@ -26,6 +26,8 @@ _HOME = {
     "run": "fastsgd.engine",
     "sweep": "fastsgd.sweeps",
     "merge": "fastsgd.merging",
+    "open_sweep": "fastsgd.analysis.sweep_data",
+    "export": "fastsgd.exporting",
     "extend": "fastsgd.extending",
     "replay": "fastsgd.replaying",
     "diff": "fastsgd.comparing",
@@ -50,10 +52,12 @@ __all__ = ["__version__", *_HOME]
 if TYPE_CHECKING:
     from fastsgd.analysis import RatioReport, predict, ratio
     from fastsgd.analysis.estimate import estimate
+    from fastsgd.analysis.sweep_data import open_sweep
     from fastsgd.comparing import diff
     from fastsgd.engine import run
     from fastsgd.errors import FastsgdError, InputError, RunError, SpecError, StoppedEarly
     from fastsgd.experiments import reproduce
+    from fastsgd.exporting import export
     from fastsgd.extending import extend
     from fastsgd.figures import plot
     from fastsgd.merging import merge

@@ -14,12 +14,13 @@ KERNELS = ROOT / "kernels"
 # Part of the package -> parts it may import. One way only: spec -> problems, designs, schedules -> engine -> store.
 ALLOWED = {
     "errors": set(),
-    "spec": {"errors", "designs", "problems", "problems.checks"},  # problems: only to report what files have wrong
+    "views": set(),
+    "spec": {"errors", "views", "designs", "problems", "problems.checks"},  # problems: only to report what files have wrong
     "theory": set(),
     "designs": {"errors", "theory"},
     "schedules": {"theory"},
     "problems": {"errors", "spec", "designs", "kernels", "theory"},
-    "store": {"errors", "spec"},
+    "store": {"errors", "views", "spec"},
     "moments": {"store", "kernels"},
     "interrupts": set(),
     "threads": {"errors", "kernels"},
@@ -64,8 +65,8 @@ ALLOWED = {
     "replaying": {"errors", "engine", "plan", "sources", "store", "threads", "wave"},
     "comparing": {"differences", "store"},
     "sweeps": {"errors", "spec", "plan", "wave", "averages", "engine", "store", "interrupts", "shards", "threads"},
-    "analysis": {"errors", "spec", "problems", "designs", "schedules", "theory", "store"},
-    "figures": {"errors", "analysis", "theory"},
+    "analysis": {"errors", "views", "spec", "problems", "designs", "schedules", "theory", "store"},
+    "figures": {"errors", "analysis", "store", "theory"},
     "cluster": {
         "errors",
         "spec",
@@ -78,6 +79,7 @@ ALLOWED = {
         "sweeps",
         "threads",
     },
+    "exporting": {"errors", "analysis", "store"},
     "costs": {"spec", "averages", "engine", "plan", "wave", "threads"},
     "planning": {"spec", "analysis", "figures", "costs"},
     "experiments": {
@@ -96,6 +98,7 @@ ALLOWED = {
     },
     "cli": {
         "cluster",
+        "exporting",
         "errors",
         "spec",
         "planning",

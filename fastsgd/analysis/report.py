@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fastsgd import views
 from fastsgd.analysis import tables
 from fastsgd.analysis.rows import COLUMNS, Row
 
@@ -14,7 +15,7 @@ INCONSISTENT = "inconsistent"
 UNTESTED = "untested"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RatioReport:
     """Measured against predicted.
 
@@ -58,6 +59,15 @@ class RatioReport:
     def rejected(self, row: Row) -> bool:
         """True for a tested row beyond the threshold."""
         return row.in_verdict and not abs(row.z) <= self.threshold
+
+    def __repr__(self) -> str:
+        return f"RatioReport({self.run!r}, {self.replicates} replicates, {self.tests} tests, {self.verdict})"
+
+    def _repr_html_(self) -> str:
+        header = ("arm", "quantity", "step", "empirical", "std.error", "predicted", "ratio", "z", "")
+        rows = [self._cells(row) for row in self.rows if self._headline(row)]
+        title = f"{self.run}: {self.verdict} ({self.tests} tests, {self.replicates} replicates)"
+        return views.facts(title, [("note", note) for note in self.notes]) + views.table(header, rows)
 
     def as_dict(self) -> dict[str, Any]:
         """What `to_json` writes, as plain Python values."""

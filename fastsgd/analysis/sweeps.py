@@ -15,7 +15,7 @@ from fastsgd.store.index import FINISHED, STATES, Index, is_sweep, read_index
 
 def describe_sweep(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """Facts about a sweep as plain Python values: its index, with the number of cells in each state."""
-    index = _index(folder)
+    index = read(folder)
     counts = {state: sum(cell.state == state for cell in index.cells) for state in STATES}
     described: dict[str, Any] = tables.plain({"sweep": str(folder), "counts": counts, **index.document()})
     return described
@@ -23,7 +23,7 @@ def describe_sweep(folder: str | os.PathLike[str]) -> dict[str, Any]:
 
 def sweep_text(folder: str | os.PathLike[str]) -> str:
     """The same for people: facts and a line for each cell."""
-    index = _index(folder)
+    index = read(folder)
     counts = describe_sweep(folder)["counts"]
     numbers = "independent of each other" if index.independent else "the same in all cells"
     facts = [
@@ -57,7 +57,7 @@ def unfinished_note(path: Path) -> str | None:
     """What a reader must know who sees the finished cells only; None when all are, or for no sweep."""
     if not is_sweep(path):
         return None
-    cells = _index(path).cells
+    cells = read(path).cells
     missing = sum(cell.state != FINISHED for cell in cells)
     return f"{path}: {missing} of {len(cells)} cells are not finished and left out" if missing else None
 
@@ -87,6 +87,7 @@ def _lines(report: RatioReport) -> list[tuple[str, ...]]:
     ]  # fmt: skip
 
 
-def _index(folder: str | os.PathLike[str]) -> Index:
+def read(folder: str | os.PathLike[str]) -> Index:
+    """The index of a folder, or of the index's own path."""
     path = Path(folder)
     return read_index(path if path.is_dir() or not is_sweep(path) else path.parent)

@@ -19,6 +19,7 @@ COMMANDS = {
     "replay": "Simulate one replicate of a run again, and compare.",
     "diff": "Show how two runs differ.",
     "verify": "Check run files for damage.",
+    "export": "Write a run in another format.",
     "plot": "Draw runs with their predictions.",
     "estimate": "Fit a model to data and say which step sizes and batch suit it.",
     "plan": "Plan a run, a budget or a study before simulating it.",

@@ -7,7 +7,7 @@ import click
 from fastsgd.cli import options
 from fastsgd.cli.output import result
 
-KINDS = ("risk", "covariance", "step-size")
+KINDS = ("risk", "covariance", "step-size", "sweep")
 
 
 @click.command("plot")
@@ -17,12 +17,14 @@ KINDS = ("risk", "covariance", "step-size")
     help="PNG, PDF or SVG by its suffix; without a suffix a PNG and a PDF.",
 )  # fmt: skip
 @click.option(
-    "--kind", type=click.Choice(KINDS), default=KINDS[0], show_default=True,
-    help="risk: against the step, with ratios below. covariance: measured against predicted variances. "
-    "step-size: the ratio of arms against their step size, extrapolated to 0.",
+    "--kind", type=click.Choice(KINDS),
+    help="Default: risk, of a sweep's folder sweep. risk: against the step, with ratios below. "
+    "covariance: measured against predicted variances. "
+    "step-size: the ratio of arms against their step size, extrapolated to 0. "
+    "sweep: the risks of all cells against a swept key.",
 )  # fmt: skip
 @options.assume_option
-def command(runs: tuple[Path, ...], output: Path, kind: str, assume: tuple[str, ...]) -> None:
+def command(runs: tuple[Path, ...], output: Path, kind: str | None, assume: tuple[str, ...]) -> None:
     """Draw runs with their predictions.
 
     Lines are predictions, markers are measured, bars are two standard errors. Several runs stand side by side.
@@ -31,6 +33,7 @@ def command(runs: tuple[Path, ...], output: Path, kind: str, assume: tuple[str, 
     Examples:
       fastsgd plot runs/plateau.h5 -o plateau.png
       fastsgd plot runs/plateau.h5 -o plateau --kind covariance
+      fastsgd plot study -o study.pdf
       fastsgd plot runs/breast-cancer.h5 -o step-size.pdf --kind step-size
     """
     from fastsgd.figures import plot

@@ -13,7 +13,7 @@ from fastsgd.cli.output import result, result_json
 @click.option("--spec", "spec_only", is_flag=True, help="Print only the spec, as TOML.")
 @options.json_option
 def command(run: Path, spec_only: bool, as_json: bool) -> None:
-    """Say what a run is.
+    """Say what a run or a sweep is.
 
     Its spec, identity, seed, arms, how far it is, diverged replicates, and what produced it. Never locks the file: a
     run that is going on can be looked at.
@@ -22,11 +22,20 @@ def command(run: Path, spec_only: bool, as_json: bool) -> None:
     Examples:
       fastsgd show runs/plateau.h5
       fastsgd show runs/plateau.h5 --json
+      fastsgd show study
       fastsgd show runs/plateau.h5 --spec > again.toml
     """
     from fastsgd.analysis.describe import describe, describe_text
     from fastsgd.analysis.source import opened
+    from fastsgd.store.index import is_sweep
 
+    if is_sweep(run):
+        from fastsgd.analysis.sweeps import describe_sweep, sweep_text
+
+        if spec_only:
+            raise click.UsageError("--spec is for a run; the cells of a sweep are runs.")
+        result_json(describe_sweep(run)) if as_json else result(sweep_text(run))
+        return
     stored = opened(run)
     if spec_only:
         result(stored.spec.to_toml())

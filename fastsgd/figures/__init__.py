@@ -16,14 +16,17 @@ SUFFIXES = (".png", ".pdf", ".svg")
 __all__ = ["KINDS", "SUFFIXES", "figure", "plot"]
 
 
-def plot(runs: Any, output: str | os.PathLike[str], *, kind: str = "risk", assume: Sequence[str] = ()) -> list[Path]:
+def plot(
+    runs: Any, output: str | os.PathLike[str], *, kind: str | None = None, assume: Sequence[str] = ()
+) -> list[Path]:
     """Draw runs with their predictions and write the figure.
 
     Args:
         runs: one run or path, or a list of them.
         output: file name; with a suffix .png, .pdf or .svg that format, without one a PNG and a PDF.
         kind: "risk" (against the step, ratios below), "covariance" (measured against predicted variances at the last
-            recorded step) or "step-size" (ratio at the last step of each arm against its step size).
+            recorded step), "step-size" (ratio at the last step of each arm against its step size) or "sweep" (the folder
+            of a sweep: risks of all cells against a swept key; the default for a folder).
         assume: KEY=VALUE altering the prediction, as for `ratio`.
 
     Returns:
@@ -38,17 +41,47 @@ def plot(runs: Any, output: str | os.PathLike[str], *, kind: str = "risk", assum
     return paths
 
 
-def figure(runs: Any, *, kind: str = "risk", assume: Sequence[str] = ()) -> Any:
+def figure(runs: Any, *, kind: str | None = None, assume: Sequence[str] = ()) -> Any:
     """The matplotlib Figure of `plot`, not written anywhere."""
+    if kind == "sweep" or (kind is None and _is_sweep(runs)):
+        return _of_sweep(runs, assume)
+    kind = kind or "risk"
     if kind not in KINDS:
         raise InputError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
-    many = list(runs) if isinstance(runs, (list, tuple)) else [runs]
     from fastsgd.analysis.ratios import evaluate
+    from fastsgd.analysis.sweeps import expand
+
+    many: list[Any] = []
+    for run in runs if isinstance(runs, (list, tuple)) else [runs]:
+        many += expand([Path(run)]) if isinstance(run, (str, os.PathLike)) else [run]
     from fastsgd.figures.style import styled
 
     evaluations = [evaluate(run, assume) for run in many]
     with styled():
         return importlib.import_module(f"fastsgd.figures.{KINDS[kind]}").draw(evaluations)
+
+
+def _is_sweep(runs: Any) -> bool:
+    from fastsgd.analysis.sweep_data import Sweep
+    from fastsgd.store.index import is_sweep
+
+    one = runs[0] if isinstance(runs, (list, tuple)) and len(runs) == 1 else runs
+    return isinstance(one, Sweep) or (isinstance(one, (str, os.PathLike)) and is_sweep(one))
+
+
+def _of_sweep(runs: Any, assume: Sequence[str]) -> Any:
+    from fastsgd.analysis.sweep_data import Sweep, open_sweep
+    from fastsgd.figures.style import styled
+    from fastsgd.figures.sweep import draw
+
+    if not _is_sweep(runs):
+        raise InputError("kind = sweep takes the folder of one sweep")
+    if assume:
+        raise InputError("a sweep is drawn as predicted; --assume is for `ratio`, or for the cells' files")
+    one = runs[0] if isinstance(runs, (list, tuple)) else runs
+    sweep = one if isinstance(one, Sweep) else open_sweep(one)
+    with styled():
+        return draw(sweep)
 
 
 def _targets(output: Path) -> list[Path]:

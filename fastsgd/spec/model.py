@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import PrivateAttr, model_validator
 
+from fastsgd import views
 from fastsgd.spec import fields, identity, overrides, sections, toml
 from fastsgd.spec.files import STORED, DataTable, Files
 from fastsgd.spec.sampling import DEFAULT, Sampling
@@ -46,6 +47,17 @@ class Spec(sections.Table):
             pool = sections.has_pool(raw.get("problem"))
             return {**raw, "sampling": {"design": DEFAULT[pool], **raw["sampling"]}}
         return raw
+
+    def __repr__(self) -> str:
+        problem = f"{self.problem.kind}, replicates {self.replicates}, horizon {self.horizon}"
+        more = [f"{len(self.arms)} arms"] if self.arms else []
+        more += [f"sweep over {', '.join(self.sweep_axes)}"] if self.sweep_axes else []
+        return f"Spec({', '.join([repr(self.name), problem, f'seed {self.seed}', *more])})"
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        return views.text(f"Spec {self.name}", self.to_toml())
 
     @classmethod
     def build(cls, raw: Mapping[str, Any], files: Files) -> "Spec":

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastsgd import views
 from fastsgd.errors import InputError, RunError
 from fastsgd.store import opened as files
 from fastsgd.store.checksum import damaged_waves, place_of
@@ -76,6 +77,16 @@ class Run:
     def __repr__(self) -> str:
         done = self.progress.replicates_done
         return f"Run({str(self.path)!r}, {done} of {self.replicates} replicates, arms {', '.join(self.arms)})"
+
+    def _repr_html_(self) -> str:
+        done, arms = self.progress.replicates_done, ", ".join(self.arms)
+        state = "finished" if self.finished else "unfinished"
+        pairs = [
+            ("file", str(self.path)), ("identity", self.identity), ("state", state),
+            ("replicates", f"{done} of {self.replicates}"), ("arms", arms), ("dimension", str(len(self.coordinates))),
+            ("recorded steps", f"{len(self.steps)}, the last {self.steps[-1]}"),
+        ]  # fmt: skip
+        return views.facts(f"Run {self.document['name']}", pairs)
 
     @cached_property
     def document(self) -> dict[str, Any]:

@@ -15,7 +15,13 @@ KERNELS = ROOT / "kernels"
 ALLOWED = {
     "errors": set(),
     "views": set(),
-    "spec": {"errors", "views", "designs", "problems", "problems.checks"},  # problems: only to report what files have wrong
+    "spec": {
+        "errors",
+        "views",
+        "designs",
+        "problems",
+        "problems.checks",
+    },  # problems: only to report what files have wrong
     "theory": set(),
     "designs": {"errors", "theory"},
     "schedules": {"theory"},

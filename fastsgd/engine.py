@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -109,6 +110,7 @@ def run(
             plan = checked_plan(checked.draw_seed(), (first, rows), allow_unstable)
             if existing is not None:
                 check_same(plan, existing)
+                plan = replace(plan, wave=existing.sizes.wave)  # the layout is the file's
             warm(plan)
             if existing is not None:
                 say(f"resuming {target}")

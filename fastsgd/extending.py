@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -138,6 +139,8 @@ def _extend(
                     "other batches; run the longer spec anew"
                 )
             begun = _begun(work, document, plan, force)
+            if begun is not None:
+                plan = replace(plan, wave=begun.sizes.wave)  # the layout is the file's
             if begun is None or not begun.finished:
                 say("loading kernels, compiling what is new")
                 warm(plan)

@@ -15,11 +15,12 @@ from fastsgd import views
 from fastsgd.errors import InputError, RunError
 from fastsgd.store import opened as files
 from fastsgd.store.checksum import damaged_waves, place_of
-from fastsgd.store.format import Node, Progress
+from fastsgd.store.format import LAYOUT, Node, Progress
 from fastsgd.store.merge import covariance, merge_nodes
 from fastsgd.store.raw import RawFile, crc32
 from fastsgd.store.record import FINAL_SEQUENCE
 from fastsgd.store.slots import NodePool
+from fastsgd.store.static import static_sum
 
 if TYPE_CHECKING:
     from fastsgd.spec import Spec
@@ -53,7 +54,7 @@ class Run:
         self.path = path
         with files.opened(path) as file:
             self._made = files.structure(path, file)
-            self._spec_text = files.text(file, "spec")
+            self._texts = {name: files.text(file, name) for name in ("spec", LAYOUT)}
             attrs = self._made.attrs
             self._provenance = attrs["provenance"] if "provenance" in attrs else files.text(file, "provenance")
             self.identity, self.stream_version = str(attrs["identity"]), attrs["stream_version"]
@@ -63,7 +64,7 @@ class Run:
             self.steps: NDArray[np.int64] = raw.read(self._made.extents["step"])
         finally:
             raw.close()
-        self._record = found[0]
+        self._record, self._sound = found[0], False
         self.sizes = self._made.sizes
         self.arms = list(self.sizes.arms)
         self.coordinates = list(self.sizes.coordinates)
@@ -91,7 +92,8 @@ class Run:
     @cached_property
     def document(self) -> dict[str, Any]:
         """The stored spec as JSON values; arrays are named by their SHA-256."""
-        return json.loads(self._spec_text)
+        self._check_static()
+        return self._json(self._texts["spec"], "spec")
 
     @cached_property
     def spec(self) -> "Spec":
@@ -103,10 +105,34 @@ class Run:
     @cached_property
     def provenance(self) -> dict[str, Any]:
         """How the file was made, after the schema of tskit."""
-        return json.loads(self._provenance)
+        return self._json(self._provenance, "provenance")
+
+    def _json(self, text: str, name: str) -> dict[str, Any]:
+        try:
+            found = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise RunError(f"{self.path} is damaged: its {name} is no JSON") from error
+        if not isinstance(found, dict):
+            raise RunError(f"{self.path} is damaged: its {name} is no JSON object")
+        return found
+
+    def _check_static(self) -> None:
+        """RunError if what never changes is not what the run was made with: spec, layout, problem, steps; looked at once."""
+        if self._sound:
+            return
+        places = {name: self._made.extents[name] for name in self.names("static")}
+        with self._raw() as raw:
+            found = static_sum(raw, self._made.attrs, self._texts, places)
+        if found != self._record.structure:
+            raise RunError(
+                f"{self.path} is damaged: checksum of the structure differs; its numbers cannot be relied on "
+                "(`fastsgd verify` tells more)"
+            )
+        self._sound = True
 
     def arrays(self) -> dict[str, NDArray[np.float64]]:
         """SHA-256 -> array of every array that the spec took from a file."""
+        self._check_static()
         names = [name for name in self._made.extents if name.startswith("arrays/")]
         return dict(zip((n.removeprefix("arrays/") for n in names), self._read(*names), strict=True))
 
@@ -202,9 +228,10 @@ class Run:
 
     def whole(self, name: str) -> NDArray[Any]:
         """A `static` dataset or, of a finished run, a `result`, of all arms together."""
-        if self._made.kinds.get(name) == "static":
-            return self._read(name)[0]
-        return self._result(name)
+        if self._made.kinds.get(name) != "static":
+            return self._result(name)
+        self._check_static()
+        return self._read(name)[0]
 
     def problem(self, arm: str | None = None) -> dict[str, NDArray[Any]]:
         """Arrays of the problem: hessian, noise, metric [d, d], optimum [d], pool_features and the like."""
@@ -217,8 +244,7 @@ class Run:
         return self._of_arm("step_size", arm)
 
     def _of_arm(self, name: str, arm: str | None) -> NDArray[Any]:
-        index = self._index(arm)
-        (array,) = self._read(name)
+        index, array = self._index(arm), self.whole(name)
         return array[index] if name in self._made.by_arm else array
 
     def _read(self, *names: str) -> list[NDArray[Any]]:

@@ -21,7 +21,7 @@ from fastsgd.theory.eigen import Eigenbasis, eigenbasis
 
 Array = NDArray[np.float64]
 
-KINDS = ("quadratic", "glm", "newsvendor", "queue")
+KINDS = ("quadratic", "glm", "newsvendor", "queue", "portfolio")
 CLOSE = 1.1  # what counts as nearly the best risk
 FEWEST_STEPS = 10  # of the largest batch that is tried unasked
 REFINED_VARYING = 20_000  # of them up to which the best step size is refined between points of the grid

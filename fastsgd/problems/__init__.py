@@ -1,5 +1,5 @@
-"""What is optimised. One file a kind of problem, found by its name: `quadratic`, `ou`, `glm`, `newsvendor`, `queue`.
-`own` is a user's problem, `population` a glm of fresh generated data.
+"""What is optimised. One file a kind of problem, found by its name: `quadratic`, `ou`, `glm`, `newsvendor`, `queue`,
+`portfolio`. `own` is a user's problem, `population` a glm of fresh generated data.
 
 A kind is a module with `build(spec) -> Problem`, and `check(spec) -> (lines, d, n)`: what its matrices or data have
 wrong, the dimension if it can be told, and the size of the pool if there is one.

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from fastsgd import designs, problems
+from fastsgd.spec.sections import has_pool
 
 if TYPE_CHECKING:
     from fastsgd.spec import Spec
@@ -31,7 +32,7 @@ def _check_arm(spec: Spec) -> list[str]:
     lines, dimension, pool_size = import_module(f"fastsgd.problems.{problems.module(spec)}").check(spec)
     design = designs.get(spec.sampling.design)
     kind = spec.problem.kind
-    if design.pooled and kind != "glm" and getattr(spec.problem, "data", None) is None:
+    if design.pooled and not has_pool(spec.problem):
         rule = f"sampling.design must be fresh for problem.kind = {kind} (it has no pool)"
         lines.append(f"{rule}, got {design.name}; take the key out")
     elif pool_size is not None and not design.pooled:

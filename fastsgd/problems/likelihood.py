@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import fsum, inf
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,12 @@ _SINGULAR = ("dependent columns, or separable classes", "dependent columns, or f
 
 class NoOptimum(ValueError):
     """Newton's method found no optimum; the message is one line `rule, got value; remedy`."""
+
+
+class Differentiable(Protocol):
+    """A convex function with a gradient."""
+
+    def gradient(self, theta: Array) -> Array: ...
 
 
 @dataclass(frozen=True)
@@ -124,7 +131,7 @@ def optimum(model: Model, names: Sequence[str] | None = None) -> Array:
                 f'must have a unique optimum, got a singular Hessian at column "{names[singular - 1]}" '
                 f"({_SINGULAR[model.family == 'huber']}); remove the column, or give a problem.ridge above 0"
             )
-        new = _search(model, theta, step, gradient)
+        new = line_search(model, theta, step, gradient)
         if new is None:
             return theta
         if model.ridge == 0.0 and model.separates(new):
@@ -163,7 +170,7 @@ def _reweighted(model: Model) -> Array:
     return theta
 
 
-def _search(model: Model, theta: Array, step: Array, gradient: Array) -> Array | None:
+def line_search(model: Differentiable, theta: Array, step: Array, gradient: Array) -> Array | None:
     """theta + t step with the largest t = 1, 1/2, ... that does not overshoot; None if rounding leaves no such t.
 
     L is convex, so its slope along the step grows: t is accepted when the slope is at most half as steep upwards as it

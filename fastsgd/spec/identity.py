@@ -169,6 +169,8 @@ def _simulated(spec: "Spec") -> dict[str, Any]:
     form = plain(spec.problem.model_dump(exclude={"metric"}, exclude_none=True))
     if isinstance(spec.problem, sections.Newsvendor) and not isinstance(spec.problem.demand.correlation, float):
         form["demand"]["correlation"] = {"file": _reference(spec, spec.problem.demand.correlation.file)}
+    if isinstance(spec.problem, sections.Portfolio) and spec.problem.scenarios.file is not None:
+        form["scenarios"] = {"file": _reference(spec, spec.problem.scenarios.file)}
     return form | {"metric": _metric(spec)}
 
 
@@ -264,6 +266,8 @@ def arrays(spec: "Spec") -> "dict[str, Any]":
         elif isinstance(problem, sections.Newsvendor):
             correlation = problem.demand.correlation
             found += [] if isinstance(correlation, float) else [arm.array(correlation.file)]
+        elif isinstance(problem, sections.Portfolio):
+            found += [arm.array(problem.scenarios.file)] if problem.scenarios.file is not None else []
         elif isinstance(problem, sections.Glm) and problem.data.file is not None:
             pool = arm.table()
             found += [pool.features, pool.target]

@@ -38,7 +38,7 @@ def repair(raw: dict[str, Any], issues: Sequence[Issue], files: Files) -> Spec |
             return None
         _problem(copy, parts)
         copy = fill_dimension(copy, files)
-        if copy["problem"]["kind"] not in ("glm", "queue"):
+        if copy["problem"]["kind"] not in ("glm", "queue", "portfolio"):
             copy["problem"].setdefault("dimension", 1)
     try:
         return Spec.build(copy, files)

@@ -256,4 +256,5 @@ _KINDS = {
     "own": _own,
     "newsvendor": _nothing,  # in `simulated_rules`
     "queue": _nothing,
+    "portfolio": _nothing,  # in `pooled_rules`
 }

@@ -27,10 +27,11 @@ from fastsgd.spec.fields import (
     Truth,
     about,
 )
+from fastsgd.spec.pooled import Portfolio
 from fastsgd.spec.simulated import Newsvendor, Queue
 from fastsgd.spec.tables import GlmMetric, MetricFile, QuadraticMetric, Table, list_or_table, number_or_list
 
-KINDS = ("quadratic", "ou", "glm", "newsvendor", "queue")
+KINDS = ("quadratic", "ou", "glm", "newsvendor", "queue", "portfolio")
 OWN_KIND = re.compile(r"(?s)(.+\.py):([A-Za-z_]\w*)")
 """`file.py:name`: the problem of a user's file; group 1 the file, group 2 the name of its gradient."""
 SCHEDULES = ("constant", "power")
@@ -253,6 +254,8 @@ SIGNS = {
     "arrival_rate": "queue",
     "rate_cost": "queue",
     "customers": "queue",
+    "scenarios": "portfolio",
+    "risk_aversion": "portfolio",
 }
 
 
@@ -266,7 +269,7 @@ def guess_problem(value: Any) -> str:
 def has_pool(problem: Any) -> bool:
     """Whether a problem, raw or checked, draws its samples from a pool of data."""
     kind = guess_problem(problem)
-    return kind == "<glm>" or (kind == "<own>" and _key(problem, "data") is not None)
+    return kind in ("<glm>", "<portfolio>") or (kind == "<own>" and _key(problem, "data") is not None)
 
 
 def guess_step(value: Any) -> str:
@@ -283,6 +286,7 @@ Problem = Annotated[
     | Annotated[Glm, Tag("<glm>")]
     | Annotated[Newsvendor, Tag("<newsvendor>")]
     | Annotated[Queue, Tag("<queue>")]
+    | Annotated[Portfolio, Tag("<portfolio>")]
     | Annotated[Own, Tag("<own>")],
     Discriminator(guess_problem),
 ]

@@ -28,7 +28,7 @@ def _values(node: Raw, key: str, count: int) -> list[float] | None:
     return values if right and len(values) == count else None
 
 
-def _above(node: Raw, name: str, count: int, low: float, remedy: str) -> Iterator[Issue]:
+def above(node: Raw, name: str, count: int, low: float, remedy: str) -> Iterator[Issue]:
     """Every number of a key must be above `low`."""
     values = _values(node, name.rpartition(".")[2], count)
     for place, value in enumerate(values or ()):
@@ -38,7 +38,7 @@ def _above(node: Raw, name: str, count: int, low: float, remedy: str) -> Iterato
             return
 
 
-def _lengths(named: Mapping[str, int | None], count: int, of: str) -> Iterator[Issue]:
+def lengths(named: Mapping[str, int | None], count: int, of: str) -> Iterator[Issue]:
     for key, length in named.items():
         if length and length != count:
             yield Issue(key, f"{key} must have as many numbers as {of}, got {length}; give one number, or one for each")
@@ -52,10 +52,10 @@ def _newsvendor(raw: Raw) -> Iterator[Issue]:
     named = {f"problem.{key}": size(problem, key) for key in ("cost", "price", "salvage")}
     named |= {f"problem.demand.{key}": size(demand, key) for key in ("mean", "deviation")}
     named["start.value"] = size(table(raw, "start"), "value")
-    yield from _lengths(named, d, f"problem.dimension = {d}")
-    yield from _above(demand, "problem.demand.deviation", d, 0.0, "give a positive deviation")
+    yield from lengths(named, d, f"problem.dimension = {d}")
+    yield from above(demand, "problem.demand.deviation", d, 0.0, "give a positive deviation")
     if demand.get("law") == "lognormal":
-        yield from _above(demand, "problem.demand.mean", d, 0.0, "a lognormal demand has a positive mean")
+        yield from above(demand, "problem.demand.mean", d, 0.0, "a lognormal demand has a positive mean")
     cost, price = _values(problem, "cost", d), _values(problem, "price", d)
     salvage = _values({"salvage": 0.0, **problem}, "salvage", d)
     for key, low, high in (("price", cost, price), ("cost", salvage, cost)):
@@ -73,13 +73,15 @@ def _newsvendor(raw: Raw) -> Iterator[Issue]:
 
 def _queue(raw: Raw) -> Iterator[Issue]:
     problem = table(raw, "problem")
-    lengths = {f"problem.{key}": size(problem, key) for key in ("arrival_rate", "rate_cost")}
+    known_lengths = {f"problem.{key}": size(problem, key) for key in ("arrival_rate", "rate_cost")}
     start = size(table(raw, "start"), "value")
-    known = {key: length for key, length in lengths.items() if length}
+    known = {key: length for key, length in known_lengths.items() if length}
     count = next(iter(known.values()), 1)
-    yield from _lengths(lengths | {"start.value": start}, count, f"{next(iter(known), 'there are queues')} = {count}")
+    yield from lengths(
+        known_lengths | {"start.value": start}, count, f"{next(iter(known), 'there are queues')} = {count}"
+    )
     for key in ("arrival_rate", "rate_cost"):
-        yield from _above(problem, f"problem.{key}", count, 0.0, "give a positive number")
+        yield from above(problem, f"problem.{key}", count, 0.0, "give a positive number")
     customers, phases = number(problem, "customers", int), number({"phases": 1, **problem}, "phases", int)
     if customers is not None and phases is not None and customers * phases > 2**16:
         rule = f"problem.customers times problem.phases must be <= 65536, got {customers} x {phases}"

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from fastsgd.errors import InputError
-from fastsgd.spec import fields, messages, rules, sections, simulated_rules
+from fastsgd.spec import fields, messages, pooled_rules, rules, sections, simulated_rules
 from fastsgd.spec.files import Files
 from fastsgd.spec.messages import Issue
 from fastsgd.spec.model import Spec
@@ -25,7 +25,7 @@ def structure(raw: Mapping[str, Any]) -> list[Issue]:
         errors = [e for e in error.errors(include_url=False) if not (e["type"] == "too_short" and e["input"])]
         issues = [messages.explain(one, Spec) for one in errors]
     issues = [_switch(raw) if issue.key == SWITCH else issue for issue in issues]
-    return messages.tidy([*issues, *rules.check(raw), *simulated_rules.check(raw)], ORDER)
+    return messages.tidy([*issues, *rules.check(raw), *simulated_rules.check(raw), *pooled_rules.check(raw)], ORDER)
 
 
 def _switch(raw: Mapping[str, Any]) -> Issue:

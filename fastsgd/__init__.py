@@ -23,6 +23,7 @@ if not os.path.isdir(os.path.join(_here, "kernels")) and os.path.isfile(
 _HOME = {
     "Spec": "fastsgd.spec",
     "load_spec": "fastsgd.spec",
+    "OwnProblem": "fastsgd.problems.own",
     "run": "fastsgd.engine",
     "sweep": "fastsgd.sweeps",
     "merge": "fastsgd.merging",
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from fastsgd.figures import plot
     from fastsgd.merging import merge
     from fastsgd.planning import plan_study
+    from fastsgd.problems.own import OwnProblem
     from fastsgd.replaying import replay
     from fastsgd.spec import Spec, load_spec
     from fastsgd.store import Run, open_run

@@ -112,6 +112,8 @@ def run(
                 check_same(plan, existing)
                 plan = replace(plan, wave=existing.sizes.wave)  # the layout is the file's
             warm(plan)
+            if remark := plan.arms[0].problem.remark:
+                say(remark)
             if existing is not None:
                 say(f"resuming {target}")
                 writer = store.open_writer(target)

@@ -16,9 +16,11 @@ from fastsgd.errors import InputError, StoppedEarly
 from fastsgd.interrupts import StopRequest
 from fastsgd.moments import Node, push
 from fastsgd.replacing import discard, locked, put_in_place
+from fastsgd.spec import STORED
 
 if TYPE_CHECKING:
     from fastsgd.plan import Plan
+    from fastsgd.problems import Problem
 
 MOST_LISTED = 5
 
@@ -152,7 +154,7 @@ def _make(shards: Sequence[store.Run], spans: list[tuple[int, int]], target: Pat
     from fastsgd.plan import make_plan
 
     first, rows = shards[0], sum(count for _, count in spans)
-    plan = make_plan(first.spec, (spans[0][0], rows))
+    plan = make_plan(first.spec, (spans[0][0], rows), _problem(first))
     nodes = merged_nodes(shards)
     changes: dict[str, Any] = {
         "problems": {arm: first.problem(arm) for arm in first.arms},
@@ -171,6 +173,17 @@ def _make(shards: Sequence[store.Run], spans: list[tuple[int, int]], target: Pat
     except BaseException:
         discard(work)
         raise
+
+
+def _problem(run: store.Run) -> Problem | None:
+    """A problem of one's own, whose code is not kept, from the arrays of a shard; None where the spec says it all."""
+    from fastsgd.problems import own
+
+    if not run.spec.problem.kind.startswith(STORED):
+        return None
+    arrays = dict(run.problem(run.arms[0]))
+    samples = arrays.get("pool_samples")
+    return own.kept(arrays, None if samples is None else len(samples))
 
 
 def _copy(shards: Sequence[store.Run], name: str, writer: store.RunWriter, plan: Plan, stop: StopRequest) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import llvmlite.binding as llvm
 import numba
+import numba.extending
 from numba.core import config
 
 
@@ -89,8 +90,13 @@ def inline(function):
 
 
 def body(function):
-    """Compile the body of a kernel, which makes arrays and must melt into the kernel that is made of it."""
+    """Compile the body of a kernel, or a user's function, which makes arrays and must melt into its kernel."""
     return numba.njit(**_OPTIONS, forceinline=True)(function)
+
+
+def overload(front):
+    """Give a plain Python function its compiled form by the types of its arguments; it melts into its caller."""
+    return numba.extending.overload(front, jit_options={**_OPTIONS, "forceinline": True})
 
 
 def pjit(function):

@@ -192,3 +192,32 @@ def gather(typingctx, array, i0, i1, i2, i3, i4, i5, i6, i7):
         return value
 
     return result(array, *[types.uint64] * 8), emit
+
+
+@intrinsic(prefer_literal=True)
+def store_columns(typingctx, array, i0, i1, i2, i3, i4, i5, i6, i7, out, at, stride):
+    """out[at + j * stride + row] = array[i_row + j] for the 8 rows from i0, ..., i7 on and j = 0 .. 7."""
+    vector = Vector("f", 8)
+
+    def shuffled(builder, a, b, mask):
+        return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(_I32, 8), mask))
+
+    def emit(context, builder, sig, args):
+        source, *starts, target, first, step = args
+        rows = [
+            builder.load(_pointer(context, builder, sig.args[0], source, start, vector), align=8) for start in starts
+        ]
+        # Three rounds of swaps transpose a block of 8 x 8.
+        for bit in (1, 2, 4):
+            low = [lane if not lane & bit else 8 + lane - bit for lane in range(8)]
+            high = [lane + bit if not lane & bit else 8 + lane for lane in range(8)]
+            for i in range(8):
+                if not i & bit:
+                    a, b = rows[i], rows[i | bit]
+                    rows[i], rows[i | bit] = shuffled(builder, a, b, low), shuffled(builder, a, b, high)
+        for j in range(8):
+            where = builder.add(first, builder.mul(step, ir.Constant(step.type, j)))
+            builder.store(rows[j], _pointer(context, builder, sig.args[9], target, where, vector), align=8)
+        return context.get_dummy_value()
+
+    return types.void(array, *[types.uint64] * 8, out, types.uint64, types.uint64), emit

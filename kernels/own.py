@@ -1,70 +1,181 @@
-"""Makes the kernels of a user's problem: the templates `own_pool` and `own_simulator` with the user's functions.
+"""Makes the kernels of a user's problem: templates with the user's functions, on lanes where the gradient allows it.
 
 A made module is a file of its own, named by what it is made of, so that Numba keeps its code on disk as it does for any
-other and never mistakes one problem's for another's.
+other and never mistakes one problem's for another's. Which route is taken depends on the types in the gradient alone and is
+kept beside the module.
 """
 
 import hashlib
 import importlib.util
 import inspect
+import re
 import sys
 import tempfile
 from pathlib import Path
-from types import ModuleType
+from typing import NamedTuple
 
-from ._jit import CACHE_FOLDER, inline
+from numba.core import types
+from numba.core.errors import NumbaError
 
-_IMPORT = "from fastsgd.kernels.own_functions import gradient, loss\n"
-_WITHOUT_PARAMS = """from fastsgd.kernels._jit import jit
+from ._jit import CACHE_FOLDER, LANES, body
+from .lane_arrays import LaneArray
+from .own_rewrite import Rewriting, Unfit, plain
+from .stream import Stream
 
-gradient_alone, loss_alone = gradient, loss
+_IMPORT = re.compile(r"from fastsgd\.kernels\.own_functions import [\w, ]+\n")
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+_PLACE = re.compile(r'File "([^"]*)", line (\d+)')
+SIMULATOR, POOL = "simulator", "pool"
 
 
-@jit
-def gradient(theta, sample, params, out):
-    gradient_alone(theta, sample, out)
+class Functions(NamedTuple):
+    """What a user gives: gradient, and loss and Hessian or None; plain or compiled by Numba.
+
+    Arguments: (theta, sample, params, out), (theta, sample, params) and as the gradient; all of them without params, if one
+    is. A Hessian without sample is that of the mean loss.
+    """
+
+    gradient: object
+    loss: object = None
+    hessian: object = None
 
 
-@jit
-def loss(theta, sample, params):
-    return loss_alone(theta, sample)
-"""
+class Kernels(NamedTuple):
+    """Compiled kernels.
+
+    scalar: module of `own_simulator` or `own_pool`, one replicate at a time: all but `advance` in any case.
+    lanes: module of `own_lanes_*`, replicates side by side, or None; reason: why None.
+    mean_hessian: the Hessian's function of (theta, out) or (theta, params, out), or None.
+    """
+
+    scalar: object
+    lanes: object
+    reason: str
+    mean_hessian: object = None
 
 
 def arguments(function) -> int:
     """How many arguments a Python or compiled function takes."""
-    return len(inspect.signature(_plain(function)).parameters)
+    return len(inspect.signature(plain(function)).parameters)
 
 
-def _plain(function):
-    return getattr(function, "py_func", function)
+def explain(error, file=None) -> str:
+    """One line of what Numba says, with the line of the user's file if that is told."""
+    text = _ANSI.sub("", str(error))
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    skipped = ("-", "During", "File", "Failed in", "This error", "There ", ">>>", "<source", "^")
+    said = next((line for line in lines if not line.startswith(skipped)), lines[0] if lines else type(error).__name__)
+    if said.endswith("found for signature:"):
+        call = next((line.removeprefix(">>> ") for line in lines if line.startswith(">>>")), "")
+        said = f"no compiled form of {call}"
+    places = _PLACE.findall(text)
+    if file is not None:
+        places = [(name, number) for name, number in places if Path(name).name == Path(file).name]
+    return f"{said} in line {places[0][1]}" if places and " in line " not in said else said
 
 
-def make(template: str, key: str, gradient, loss=None) -> ModuleType:
-    """Module with `advance`, `pilot` and `pilot_losses` for two functions.
+def make(kind: str, key: str, functions: Functions, lanes: bool = True) -> Kernels:
+    """Kernels for a user's functions.
 
     Args:
-        template: own_pool or own_simulator.
+        kind: SIMULATOR or POOL.
         key: what tells these functions from others, such as a hash of their source and their names.
-        gradient: (theta, sample, params, out) or (theta, sample, out), plain or compiled by Numba.
-        loss: (theta, sample, params), or without params as the gradient; without one `pilot_losses` must not be called.
+        functions: the user's.
+        lanes: False for one replicate at a time in any case.
     """
-    text = (Path(__file__).parent / f"{template}.py").read_text()
-    assert _IMPORT in text
-    name = f"fastsgd_{template}_{hashlib.sha256((key + text).encode()).hexdigest()[:24]}"
-    if name in sys.modules:
-        return sys.modules[name]
+    with_params = arguments(functions.gradient) == 4
+    scalar = Rewriting(lanes=False)
+    given = {
+        "gradient": _with_params(scalar.function(functions.gradient), with_params),
+        "loss": functions.loss and _with_params(scalar.function(functions.loss), with_params, out=False),
+        "hessian": None,
+    }
+    mean = None
+    if functions.hessian is not None:
+        found = scalar.function(functions.hessian)
+        if arguments(functions.hessian) == arguments(functions.gradient):
+            given["hessian"] = _with_params(found, with_params)
+        else:
+            mean = found
+    kernels = _module(f"own_{kind}", key, given)
+    side_by_side, reason = _lanes(kind, key, functions.gradient, with_params) if lanes else (None, "not wanted")
+    return Kernels(kernels, side_by_side, reason, mean)
+
+
+def _lanes(kind, key, gradient, with_params):
+    """(module, "") or (None, why it cannot be)."""
+    name = _name(f"own_lanes_{kind}", key)
+    known = _folder() / f"{name}.route"
+    reason = known.read_text() if known.exists() else None
+    if reason:
+        return None, reason
+    varying = (True, True, False, True) if with_params else (True, True, True)
+    try:
+        function = _with_params(Rewriting(lanes=True).function(gradient, varying), with_params)
+        if reason is None:
+            array = LaneArray(LANES)
+            sample = types.NamedTuple([array] * 3, Stream) if kind == SIMULATOR else array
+            function.compile((array, sample, types.Array(types.float64, 1, "C"), array))
+    except (Unfit, NumbaError) as error:
+        reason = explain(error, plain(gradient).__code__.co_filename)
+        _write(known, reason)
+        return None, reason
+    _write(known, "")
+    return _module(f"own_lanes_{kind}", key, {"gradient": function}), ""
+
+
+def _with_params(function, there, out=True):
+    """The function with an argument params that it may not take."""
+    if there:
+        return function
+    if out:
+
+        @body
+        def taking(theta, sample, params, out):
+            return function(theta, sample, out)
+
+    else:
+
+        @body
+        def taking(theta, sample, params):
+            return function(theta, sample)
+
+    return taking
+
+
+def _folder():
     folder = Path(CACHE_FOLDER or tempfile.gettempdir()) / "own"
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}.py"
-    made = text.replace(_IMPORT, "" if arguments(gradient) == 4 else _WITHOUT_PARAMS)
-    if not path.exists() or path.read_text() != made:
-        path.write_text(made)
+    return folder
+
+
+def _name(template, key):
+    text = (Path(__file__).parent / f"{template}.py").read_text()
+    return f"fastsgd_{template}_{hashlib.sha256((key + text).encode()).hexdigest()[:24]}"
+
+
+def _write(path, text):
+    """Write a small file so that another process never sees a part of it."""
+    if path.exists() and path.read_text() == text:
+        return
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
+        file.write(text)
+    Path(file.name).replace(path)
+
+
+def _module(template, key, functions):
+    """A module made of a template, with the functions it imports from `own_functions` replaced."""
+    name = _name(template, key)
+    if name in sys.modules:
+        return sys.modules[name]
+    text = (Path(__file__).parent / f"{template}.py").read_text()
+    assert _IMPORT.search(text)
+    path = _folder() / f"{name}.py"
+    _write(path, _IMPORT.sub("", text))
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    module.gradient = inline(_plain(gradient))
-    module.loss = None if loss is None else inline(_plain(loss))
+    vars(module).update(functions)
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module

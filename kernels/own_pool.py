@@ -1,6 +1,6 @@
 """SGD on a problem with a pool of samples: a template. A made module takes its functions from a user's file.
 
-    ghat  = (1/b) sum_i gradient(theta, sample i)                  the batch in the order of its draw, from zero
+    ghat  = (1/b) sum_i gradient(theta, sample i)                  the batch in the order of its draw
     Delta = fma(-eta, ghat, Delta),  theta = optimum + Delta
 
 All arms use the same batches.
@@ -8,7 +8,7 @@ All arms use the same batches.
 
 import numpy as np
 from fastsgd.kernels.draws import draw, make_plan, make_scratch
-from fastsgd.kernels.own_functions import gradient, loss
+from fastsgd.kernels.own_functions import gradient, hessian, loss
 from fastsgd.kernels.parallel import parallel
 from fastsgd.kernels.vector import fma
 from fastsgd.kernels.views import borrow
@@ -41,13 +41,12 @@ def advance(task, tasks, delta, optimum, params, samples, b, design, etas, seed,
             for a in range(arms):
                 for j in range(d):
                     theta[a * d + j] = optimum[j] + delta[a, r, j]
-                    total[a, j] = 0.0
             for i in range(b):
                 index = np.int64(bulk[within * plan.pitch + np.uint64(i)])
                 for a in range(arms):
                     gradient(borrow(theta, a * d, d), borrow(flat, index * width, width), params, g)
                     for j in range(d):
-                        total[a, j] += g[j]
+                        total[a, j] = total[a, j] + g[j] if i > 0 else g[j]
             for a in range(arms):
                 for j in range(d):
                     delta[a, r, j] = fma(-etas[a, k], total[a, j] * inverse, delta[a, r, j])
@@ -80,4 +79,17 @@ def pilot_losses(chunk, points, params, samples, size, seed, sums):
     for i in range(chunk * size, min((chunk + 1) * size, samples.shape[0])):
         for p in range(points.shape[0]):
             sums[chunk, p] += loss(points[p], samples[i], params)
+    return np.int64(0)
+
+
+@parallel
+def pilot_hessian(chunk, theta, params, samples, size, seed, sums):
+    """Sums of the Hessian at theta float64[d] over the samples of a chunk: float64[chunks, d, d], added to."""
+    d = theta.size
+    h = np.zeros((d, d))
+    for i in range(chunk * size, min((chunk + 1) * size, samples.shape[0])):
+        hessian(theta, samples[i], params, h)
+        for j in range(d):
+            for k in range(d):
+                sums[chunk, j, k] += h[j, k]
     return np.int64(0)

@@ -1,6 +1,6 @@
 """SGD on a problem whose samples are simulated: a template. A made module takes its functions from a user's file.
 
-    ghat  = (1/b) sum_i gradient(theta, draws of sample i)         the samples in order, from zero
+    ghat  = (1/b) sum_i gradient(theta, draws of sample i)         the samples in order
     Delta = fma(-eta, ghat, Delta),  theta = optimum + Delta
 
 All arms use the same samples.
@@ -8,7 +8,7 @@ All arms use the same samples.
 
 import numpy as np
 from fastsgd.kernels._jit import jit
-from fastsgd.kernels.own_functions import gradient, loss
+from fastsgd.kernels.own_functions import gradient, hessian, loss
 from fastsgd.kernels.parallel import parallel
 from fastsgd.kernels.philox import PILOT
 from fastsgd.kernels.stream import EXPONENTIAL, NORMAL, UNIFORM, bulk_steps, fill, make_rows, sample_of
@@ -45,13 +45,12 @@ def advance(task, tasks, delta, optimum, params, counts, b, etas, seed, first_re
             for a in range(arms):
                 for j in range(d):
                     theta[a * d + j] = optimum[j] + delta[a, r, j]
-                    total[a, j] = 0.0
             for i in range(b):
                 stream = sample_of(zs, us, es, counts, within, i)
                 for a in range(arms):
                     gradient(borrow(theta, a * d, d), stream, params, g)
                     for j in range(d):
-                        total[a, j] += g[j]
+                        total[a, j] = total[a, j] + g[j] if i > 0 else g[j]
             for a in range(arms):
                 for j in range(d):
                     delta[a, r, j] = fma(-etas[a, k], total[a, j] * inverse, delta[a, r, j])
@@ -99,4 +98,18 @@ def pilot_losses(chunk, points, params, counts, size, seed, sums):
         stream = sample_of(zs, us, es, counts, 0, i)
         for p in range(points.shape[0]):
             sums[chunk, p] += loss(points[p], stream, params)
+    return np.int64(0)
+
+
+@parallel
+def pilot_hessian(chunk, theta, params, counts, size, seed, sums):
+    """Sums of the Hessian at theta float64[d] over the pilot samples of a chunk: float64[chunks, d, d], added to."""
+    d = theta.size
+    zs, us, es = _draws(counts, size, seed, chunk)
+    h = np.zeros((d, d))
+    for i in range(size):
+        hessian(theta, sample_of(zs, us, es, counts, 0, i), params, h)
+        for j in range(d):
+            for k in range(d):
+                sums[chunk, j, k] += h[j, k]
     return np.int64(0)

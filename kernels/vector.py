@@ -15,7 +15,8 @@ import operator
 from llvmlite import ir
 from numba.core import types
 from numba.core.extending import intrinsic, models, register_model
-from numba.core.imputils import lower_builtin
+from numba.core.imputils import lower_builtin, lower_cast
+from numba.core.typeconv import Conversion
 from numba.core.typing import signature
 from numba.core.typing.templates import AbstractTemplate, infer_global
 
@@ -39,6 +40,13 @@ class Vector(types.Type):
     def llvm(self):
         return ir.VectorType(_LANE[self.kind], self.lanes)
 
+    # A number is as good as a vector that has it in every lane: `total = 0.0` may be followed by `total += x`.
+    def can_convert_from(self, typingctx, other):
+        return Conversion.safe if self.kind == "f" and isinstance(other, types.Number | types.Boolean) else None
+
+    def unify(self, typingctx, other):
+        return self if self.can_convert_from(typingctx, other) is not None else None
+
 
 @register_model(Vector)
 class _VectorModel(models.PrimitiveModel):
@@ -60,9 +68,15 @@ def _splat(builder, scalar, lanes):
 def _as_vector(context, builder, value, given, wanted):
     """`value` of Numba type `given` (vector or scalar) as a vector of type `wanted`."""
     if isinstance(given, Vector):
-        return value
+        return builder.uitofp(value, wanted.llvm) if (given.kind, wanted.kind) == ("b", "f") else value
     scalar = context.cast(builder, value, given, _SCALAR[wanted.kind])
     return _splat(builder, scalar, wanted.lanes)
+
+
+@lower_cast(types.Number, Vector)
+@lower_cast(types.Boolean, Vector)
+def _number_to_vector(context, builder, given, wanted, value):
+    return _as_vector(context, builder, value, given, wanted)
 
 
 def _call(builder, name, result, args):
@@ -87,6 +101,12 @@ _ARITHMETIC = {
     operator.lshift: {"u": "shl"},
     operator.rshift: {"u": "lshr"},
 }
+_IN_PLACE = {
+    operator.add: operator.iadd,
+    operator.sub: operator.isub,
+    operator.mul: operator.imul,
+    operator.truediv: operator.itruediv,
+}
 _COMPARISON = {
     operator.lt: "<",
     operator.le: "<=",
@@ -97,49 +117,63 @@ _COMPARISON = {
 }
 
 
-def _operand(args):
-    """The vector type among two operands, or None if they do not go together."""
+def _operand(args, arithmetic):
+    """The vector type that two operands are taken as, or None if they do not go together.
+
+    In arithmetic a mask is 1.0 where it holds and 0.0 elsewhere.
+    """
     vectors = [a for a in args if isinstance(a, Vector)]
+    if arithmetic and any(v.kind == "b" for v in vectors):
+        vectors = [Vector("f", v.lanes) if v.kind == "b" else v for v in vectors]
     if not vectors or any(v != vectors[0] for v in vectors):
         return None
-    return vectors[0] if all(isinstance(a, Vector | types.Number) for a in args) else None
+    return vectors[0] if all(isinstance(a, Vector | types.Number | types.Boolean) for a in args) else None
 
 
-def _register(op, result_of, emit):
+def _register(op, result_of, emit, arithmetic):
     """Teach Numba `op` on vectors: its type (`result_of`) and its code (`emit`)."""
 
     @infer_global(op)
     class _Template(AbstractTemplate):
         def generic(self, args, kws):
-            vector = _operand(args) if len(args) == 2 else None
+            vector = _operand(args, arithmetic) if len(args) == 2 else None
             result = result_of(vector) if vector is not None else None
             if result is None:
                 return None
             return signature(result, *(a if isinstance(a, Vector) else _SCALAR[vector.kind] for a in args))
 
     def lower(context, builder, sig, args):
-        vector = next(a for a in sig.args if isinstance(a, Vector))
+        vector = _operand(sig.args, arithmetic)
         left, right = (_as_vector(context, builder, v, t, vector) for v, t in zip(args, sig.args, strict=True))
         return emit(builder, vector, left, right)
 
-    for pair in ((Vector, Vector), (Vector, types.Number), (types.Number, Vector)):
+    scalars = (types.Number, types.Boolean)
+    for pair in ((Vector, Vector), *((Vector, s) for s in scalars), *((s, Vector) for s in scalars)):
         lower_builtin(op, *pair)(lower)
+
+
+def _compare(builder, vector, symbol, a, b):
+    if vector.kind != "f":
+        return builder.icmp_unsigned(symbol, a, b)
+    # As in Python, NaN differs from everything.
+    return (builder.fcmp_unordered if symbol == "!=" else builder.fcmp_ordered)(symbol, a, b)
 
 
 def _register_all():
     for op, names in _ARITHMETIC.items():
-        _register(
-            op,
-            lambda v, names=names: v if v.kind in names else None,
-            lambda builder, v, a, b, names=names: getattr(builder, names[v.kind])(a, b),
-        )
+        for one in (op, _IN_PLACE[op]) if op in _IN_PLACE else (op,):
+            _register(
+                one,
+                lambda v, names=names: v if v.kind in names else None,
+                lambda builder, v, a, b, names=names: getattr(builder, names[v.kind])(a, b),
+                arithmetic=op in _IN_PLACE,
+            )
     for op, symbol in _COMPARISON.items():
         _register(
             op,
             lambda v: Vector("b", v.lanes),
-            lambda builder, v, a, b, symbol=symbol: (
-                builder.fcmp_ordered(symbol, a, b) if v.kind == "f" else builder.icmp_unsigned(symbol, a, b)
-            ),
+            lambda builder, v, a, b, symbol=symbol: _compare(builder, v, symbol, a, b),
+            arithmetic=False,
         )
 
 

@@ -170,7 +170,7 @@ def test_steps_in_pieces_give_the_same_bits(example):
         ({"kind": "squares.py:ascent"}, ["positive definite"]),
         ({"kind": "squares.py:nothing"}, ["has no function nothing", "gradient"]),
         ({"kind": "squares.py:short"}, ["must take (theta, sample, out)"]),
-        ({"kind": "squares.py:untyped"}, ["must name functions that Numba compiles"]),
+        ({"kind": "squares.py:untyped"}, ["must name functions that work", "in line 37 of squares.py"]),
         ({"kind": "absent.py:gradient"}, ["absent.py", "cannot be used"]),
         ({"kind": "broken.py:gradient"}, ["importing it fails with SyntaxError"]),
         ({"loss": "gradient"}, ["gradient must take the arguments of gradient without out"]),

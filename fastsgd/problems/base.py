@@ -88,6 +88,11 @@ class Problem:
     def dimension(self) -> int:
         return len(self.optimum)
 
+    @property
+    def remark(self) -> str:
+        """One line that a run says before it starts, or nothing."""
+        return ""
+
     def largest_stable_step(self) -> float:
         """The constant step size from which on there is no stationary law; 2 / lambda_max (Proposition 5.13)."""
         return 2.0 / float(np.linalg.eigvalsh(self.hessian)[-1])

@@ -6,18 +6,19 @@
 
 `sample` is a row float64[p] of `problem.data`, or has the arrays `normals`, `uniforms` on (0, 1) and `exponentials` of
 as many independent draws as the spec says. `params` is `problem.parameters`. Optimum, H and G are as in `pilot`.
+`kind` may also be an `OwnProblem` or a gradient (in Python), or the name of an entry point of the group fastsgd.problems.
 The file is imported when a spec that names it is loaded; never from a stored run, which keeps its hash only. The file's
 text is all that tells one problem from another, so constants belong in it, in `params` or in `data`.
+
+Arithmetic on theta and sample is compiled for several replicates at once (`kernels/lane_source.py`); code that cannot be,
+for one at a time. Both give the same bits.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -25,11 +26,30 @@ import numpy as np
 from fastsgd.errors import InputError
 from fastsgd.problems.base import Arm, Array, Problem
 from fastsgd.problems.matrices_check import check_file
+from fastsgd.problems.own_code import at_hand, code_of
 from fastsgd.problems.pilot import Geometry, Pilot, Wrong
 
 if TYPE_CHECKING:
     from fastsgd.spec import Spec
     from fastsgd.spec.sections import Own
+
+
+@dataclass(frozen=True)
+class OwnProblem:
+    """A problem as a Python object, for `{"problem": {"kind": OwnProblem(...), ...}}` or an entry point.
+
+    A run of it keeps a hash of the functions' source (their byte code where there is none) and of the globals they refer
+    to, not the code; resuming, extending and replaying it need the same object in the process.
+
+    Attributes:
+        gradient: (theta, sample, out) or (theta, sample, params, out), plain or compiled by Numba.
+        loss: (theta, sample) or (theta, sample, params), to check the gradient against, or None.
+        hessian: as the gradient with out float64[d, d], or without sample for that of the mean loss, or None.
+    """
+
+    gradient: Callable[..., Any]
+    loss: Callable[..., Any] | None = None
+    hessian: Callable[..., Any] | None = None
 
 
 def check(spec: Spec) -> tuple[list[str], int | None, int | None]:
@@ -43,7 +63,7 @@ def check(spec: Spec) -> tuple[list[str], int | None, int | None]:
             n = len(_samples(spec))
         except InputError as error:
             return [f'problem.data.file = "{section.data.file}" cannot be used: {error.lines[0]}'], d, None
-    if section.kind.startswith(STORED):
+    if section.kind.startswith(STORED) and not at_hand(spec):
         return [], d, n  # it was checked when it was stored
     try:
         _resolve(spec)
@@ -57,7 +77,7 @@ def check(spec: Spec) -> tuple[list[str], int | None, int | None]:
     return lines, d, n
 
 
-def build(spec: Spec) -> OwnProblem:
+def build(spec: Spec) -> ResolvedOwn:
     """Optimum and geometry of a checked spec. Raises InputError if its file is not at hand."""
     section = cast("Own", spec.problem)
     pilot, geometry = _resolve(spec)
@@ -73,7 +93,7 @@ def build(spec: Spec) -> OwnProblem:
     }
     if pilot.samples is not None:
         arrays["pool_samples"] = pilot.samples
-    return OwnProblem(
+    return ResolvedOwn(
         kind="own",
         coordinates=[str(i) for i in range(section.dimension)],
         optimum=geometry.optimum,
@@ -86,11 +106,35 @@ def build(spec: Spec) -> OwnProblem:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class OwnProblem(Problem):
-    """`pilot`: the compiled functions with their samples."""
+def kept(arrays: Mapping[str, np.ndarray], pool_size: int | None) -> ResolvedOwn:
+    """The problem of a stored run as its arrays tell it, without code: enough for everything but simulating."""
+    named = ("optimum", "hessian", "noise", "metric")
+    optimum, hessian, noise, metric = (np.array(arrays[name], dtype=np.float64) for name in named)
+    return ResolvedOwn(
+        kind="own",
+        coordinates=[str(i) for i in range(len(optimum))],
+        optimum=optimum,
+        hessian=hessian,
+        noise=noise,
+        metric=metric,
+        pool_size=pool_size,
+        arrays={name: np.asarray(value) for name, value in arrays.items() if name not in named},
+        pilot=None,
+    )
 
-    pilot: Pilot
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedOwn(Problem):
+    """`pilot`: the compiled functions with their samples; None if their code is not at hand."""
+
+    pilot: Pilot | None
+
+    @property
+    def remark(self) -> str:
+        """Which way the gradient was compiled, one line."""
+        if self.pilot is None or self.pilot.kernels.lanes is not None:
+            return "the gradient is compiled for replicates side by side"
+        return f"the gradient is compiled for one replicate at a time, which is slower: {self.pilot.kernels.reason}"
 
     def stepper(self, arms: Sequence[Arm]) -> OwnStepper:
         return OwnStepper(self.pilot, self.optimum, arms)
@@ -99,23 +143,40 @@ class OwnProblem(Problem):
 class OwnStepper:
     """Mini-batch SGD; all arms use the same samples and differ in their step sizes alone."""
 
-    def __init__(self, pilot: Pilot, optimum: Array, arms: Sequence[Arm]):
+    def __init__(self, pilot: Pilot | None, optimum: Array, arms: Sequence[Arm]):
         from fastsgd.kernels.draws import WITH_REPLACEMENT, WITHOUT_REPLACEMENT
 
         assert len({(arm.batch, arm.design) for arm in arms}) == 1, "arms share their batches"
         codes = {"without-replacement": WITHOUT_REPLACEMENT, "with-replacement": WITH_REPLACEMENT}
-        pooled = pilot.samples is not None
+        pooled = arms[0].design != "fresh"
         self._pilot, self._optimum = pilot, optimum
         self._sampling = (arms[0].batch, codes[arms[0].design]) if pooled else (arms[0].batch,)
 
     def advance(self, delta: Array, sizes: Array, seed: int, first_replicate: int, first_step: int) -> None:
         import numba
 
-        tasks = min(delta.shape[1], 8 * numba.get_num_threads())
+        from fastsgd.kernels._jit import LANES
+
+        pilot, replicates = self._pilot, delta.shape[1]
+        assert pilot is not None, "its code is not at hand"
         address = np.uint64(seed), np.uint64(first_replicate), np.uint64(first_step)
-        pilot = self._pilot
-        pilot.kernels.advance(
-            tasks, tasks, delta, self._optimum, pilot.params, pilot.source, *self._sampling, sizes, *address
+        if pilot.kernels.lanes is None:
+            tasks = min(replicates, 8 * numba.get_num_threads())
+            pilot.kernels.scalar.advance(
+                tasks, tasks, delta, self._optimum, pilot.params, pilot.source, *self._sampling, sizes, *address
+            )
+            return
+        # The lanes of a block share the bits of a replicate's number above the 32nd.
+        turn = -first_replicate % 2**32
+        if turn % LANES and turn < replicates:
+            for part, first in ((slice(0, turn), first_replicate), (slice(turn, None), first_replicate + turn)):
+                rows = np.ascontiguousarray(delta[:, part])
+                self.advance(rows, sizes, seed, first, first_step)
+                delta[:, part] = rows
+            return
+        source = (pilot.source,) if pilot.samples is None else (pilot.packed, pilot.samples.shape[1])
+        pilot.kernels.lanes.advance(
+            -(-replicates // LANES), delta, self._optimum, pilot.params, *source, *self._sampling, sizes, *address
         )
 
 
@@ -149,57 +210,30 @@ def _samples(spec: Spec) -> Array:
 
 
 def _pilot(spec: Spec) -> Pilot:
-    from fastsgd.kernels.own import arguments, make
+    from fastsgd.kernels.own import POOL, SIMULATOR, Functions, arguments, make
 
     section = cast("Own", spec.problem)
-    module = _imported(spec)
-    name = section.kind.rpartition(":")[2]
-    gradient, loss = _function(module, name), None if section.loss is None else _function(module, section.loss)
-    takes = arguments(gradient)
+    code = code_of(spec)
+    takes = arguments(code.gradient)
+    name = getattr(code.gradient, "__name__", "the gradient")
     if takes not in (3, 4):
         raise InputError(
             f"{name} must take (theta, sample, out) or (theta, sample, params, out), got {takes} arguments"
         )
-    if loss is not None and arguments(loss) != takes - 1:
-        rule = f"{section.loss} must take the arguments of {name} without out, that is {takes - 1}"
-        raise InputError(f"{rule}, got {arguments(loss)}")
+    if code.loss is not None and arguments(code.loss) != takes - 1:
+        rule = f"{code.loss.__name__} must take the arguments of {name} without out, that is {takes - 1}"
+        raise InputError(f"{rule}, got {arguments(code.loss)}")
+    if code.hessian is not None and arguments(code.hessian) not in (takes, takes - 1):
+        rule = f"{code.hessian.__name__} must take the arguments of {name}, without sample if it is of the mean loss"
+        raise InputError(f"{rule}, that is {takes} or {takes - 1}, got {arguments(code.hessian)}")
     samples = None if section.data is None else _samples(spec)
-    template = "own_simulator" if samples is None else "own_pool"
+    kind = SIMULATOR if samples is None else POOL
     counts = np.array([section.normals, section.uniforms, section.exponentials], dtype=np.int64)
     return Pilot(
-        kernels=make(template, f"{module.__name__} {name} {section.loss}", gradient, loss),
-        loss=section.loss,
+        code=code,
+        kernels=make(kind, code.key, Functions(code.gradient, code.loss, code.hessian)),
         params=np.array(section.parameters or [], dtype=np.float64),
         samples=samples,
         counts=counts,
         size=section.pilot if samples is None else len(samples),
     )
-
-
-def _function(module: ModuleType, name: str) -> Any:
-    found = getattr(module, name, None)
-    if found is None or not callable(found):
-        there = ", ".join(sorted(key for key, value in vars(module).items() if hasattr(value, "py_func"))) or "none"
-        raise InputError(f"the file has no function {name}; its compiled functions are: {there}")
-    return found
-
-
-def _imported(spec: Spec) -> ModuleType:
-    """The user's module. Its name tells its text, which is its identity: compiled code on disk refers to the name."""
-    from fastsgd.spec.identity import own_file, sha256
-
-    text, path = spec.source(), spec.path(own_file(spec)).resolve()
-    name = f"fastsgd_own_{sha256(text)[:24]}"
-    if name not in sys.modules:
-        found = importlib.util.spec_from_file_location(name, path)
-        assert found is not None and found.loader is not None
-        module = importlib.util.module_from_spec(found)
-        sys.modules[name] = module
-        try:
-            found.loader.exec_module(module)
-        except Exception as error:
-            del sys.modules[name]
-            raise InputError(
-                f"importing it fails with {type(error).__name__}: {' '.join(str(error).split())}"
-            ) from None
-    return sys.modules[name]

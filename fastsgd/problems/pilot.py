@@ -13,11 +13,17 @@ from the next larger width.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import ModuleType
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastsgd.problems.base import Array
+from fastsgd.problems.own_code import Code
+from fastsgd.problems.own_trial import Fault, trial
+
+if TYPE_CHECKING:
+    from fastsgd.kernels.own import Kernels
 
 _CHUNKS = 64
 _WIDTHS = tuple(2.0**-k for k in (3, 5, 7, 9, 11, 13))
@@ -42,21 +48,29 @@ class Geometry:
     noise_error: Array
 
 
+def _name(function: Any) -> str:
+    return getattr(function, "__name__", "the loss")
+
+
+def _faulty(fault: Fault) -> Wrong:
+    return Wrong(f"problem.kind must name functions that work, got {fault.line}; correct it")
+
+
 @dataclass(frozen=True)
 class Pilot:
     """Compiled functions of a problem and the samples that its geometry is found from.
 
     Attributes:
-        kernels: a module from `kernels.own.make`.
-        loss: the name of the loss, None if there is none.
+        code: the user's functions.
+        kernels: from `kernels.own.make`.
         params: float64[m].
         samples: float64[n, p], or None if they are simulated.
         counts: int64[3], normals, uniforms and exponentials of a simulated sample.
         size: how many samples; n of a pool.
     """
 
-    kernels: ModuleType
-    loss: str | None
+    code: Code
+    kernels: Kernels
     params: Array
     samples: Array | None
     counts: np.ndarray
@@ -67,6 +81,19 @@ class Pilot:
         """What the kernels take samples from."""
         return self.counts if self.samples is None else self.samples
 
+    @cached_property
+    def packed(self) -> Array:
+        """The samples with rows of whole cache lines, aligned: float64[n, width]."""
+        assert self.samples is not None
+        n, p = self.samples.shape
+        width = -(-p // 8) * 8
+        memory = np.empty(n * width + 8)
+        skip = (-memory.ctypes.data // 8) % 8
+        rows = memory[skip : skip + n * width].reshape(n, width)
+        rows[:, p:] = 0.0
+        rows[:, :p] = self.samples
+        return rows
+
     @property
     def _chunk(self) -> int:
         return -(-self.size // _CHUNKS)
@@ -76,7 +103,7 @@ class Pilot:
         d = points.shape[1]
         sums, products = np.zeros((chunks, *points.shape)), np.zeros((chunks if second else 0, d, d))
         points = np.ascontiguousarray(points)
-        self.kernels.pilot(chunks, points, self.params, self.source, size, np.uint64(0), sums, products)
+        self.kernels.scalar.pilot(chunks, points, self.params, self.source, size, np.uint64(0), sums, products)
         return sums, products
 
     def _means(self, points: Array) -> Array:
@@ -108,6 +135,8 @@ class Pilot:
         self._works(first)
         theta = self._newton(first) if given is None else given
         hessian, error = self.hessian(theta)
+        if self.code.hessian is not None:
+            hessian, error = self.given_hessian(theta, hessian, error)
         sums, products = self.sums(theta[None], _CHUNKS, self._chunk, second=True)
         n = self._total
         mean = sums[:, 0].sum(axis=0) / n
@@ -135,13 +164,19 @@ class Pilot:
     def _works(self, theta: Array) -> None:
         from numba.core.errors import NumbaError
 
+        from fastsgd.kernels.own import explain
+
+        fault = trial(self.code, theta, self.params, self.samples, self.counts)
+        if fault is not None and fault.sure:
+            raise _faulty(fault)
         try:
             found = self.sums(theta[None], 1, min(self._chunk, 16))[0]
-            if self.loss is not None and np.isfinite(found).all():
+            if self.code.loss is not None and np.isfinite(found).all():
                 self.check_gradient(theta + 0.125 * np.maximum(1.0, np.abs(theta)))
         except NumbaError as error:
-            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-            reason = next((line for line in lines[1:] if not line.startswith(("-", "During", "File"))), lines[0])
+            if fault is not None:
+                raise _faulty(fault) from None
+            reason = explain(error, self.code.file)
             raise Wrong(f"problem.kind must name functions that Numba compiles, got: {reason}; correct it") from None
         if not np.isfinite(found).all():
             j = int(np.flatnonzero(~np.isfinite(found[0, 0]))[0])
@@ -160,7 +195,7 @@ class Pilot:
         widths = _LOSS_WIDTH * np.maximum(1.0, np.abs(theta))
         losses = np.zeros((count, 2 * d))
         points = np.concatenate([theta + np.diag(widths), theta - np.diag(widths)])
-        self.kernels.pilot_losses(count, points, self.params, self.source, 1, np.uint64(0), losses)
+        self.kernels.scalar.pilot_losses(count, points, self.params, self.source, 1, np.uint64(0), losses)
         differences = (losses[:, :d] - losses[:, d:]) / (2.0 * widths)
         rounding = 1e-15 * np.abs(losses).max() / widths
         off = np.abs(differences - gradients) > 1e-4 * (np.abs(differences) + np.abs(gradients)) + 1e-9 + 8 * rounding
@@ -169,7 +204,7 @@ class Pilot:
         if wrong.size:
             j, i = int(wrong[0]), int(np.argmax(off[:, wrong[0]]))
             raise Wrong(
-                f"problem.kind must name the gradient of {self.loss}, got a wrong coordinate "
+                f"problem.kind must name the gradient of {_name(self.code.loss)}, got a wrong coordinate "
                 f"{', '.join(map(str, wrong))} (counted from 0): of coordinate {j} the gradient says "
                 f"{gradients[i, j]:.6g} and differences of the loss {differences[i, j]:.6g}; correct it"
             )
@@ -222,3 +257,36 @@ class Pilot:
                 f"to {values[-1]:.3g}; see if the gradient has the sign of an ascent, or add a ridge to the loss"
             )
         return value, error
+
+    def given_hessian(self, theta: Array, differences: Array, error: Array) -> tuple[Array, Array]:
+        """The user's Hessian at theta and its random error. Raises Wrong if differences of the gradient say otherwise."""
+        from numba.core.errors import NumbaError
+
+        from fastsgd.kernels.own import arguments, explain
+
+        d = len(theta)
+        mean_takes_params = arguments(self.code.gradient) == 4
+        try:
+            if self.kernels.mean_hessian is not None:
+                value, random = np.full((d, d), np.nan), np.zeros((d, d))
+                self.kernels.mean_hessian(theta, *([self.params] if mean_takes_params else []), value)
+            else:
+                sums = np.zeros((_CHUNKS, d, d))
+                self.kernels.scalar.pilot_hessian(
+                    _CHUNKS, theta, self.params, self.source, self._chunk, np.uint64(0), sums
+                )
+                chunks = sums * (_CHUNKS / self._total)
+                value, random = chunks.mean(axis=0), self._random_error(chunks)
+        except NumbaError as wrong:
+            reason = explain(wrong, self.code.file)
+            raise Wrong(
+                f"problem.hessian must name a function that Numba compiles, got: {reason}; correct it"
+            ) from None
+        gap = np.abs(value - differences)
+        if not (gap <= 8.0 * (error + random) + 1e-3 * np.abs(differences).max()).all():
+            i, j = (int(k) for k in np.unravel_index(np.argmax(np.nan_to_num(gap, nan=np.inf)), gap.shape))
+            raise Wrong(
+                f"problem.hessian must be that of the mean loss, got {value[i, j]:.6g} in row {i}, column {j} (counted from "
+                f"0) where differences of the gradient say {differences[i, j]:.6g}; correct it"
+            )
+        return 0.5 * (value + value.T), random

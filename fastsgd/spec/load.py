@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from fastsgd.errors import InputError, SpecError
-from fastsgd.spec import toml, variants
+from fastsgd.spec import sections, toml, variants
 from fastsgd.spec.files import Files
 from fastsgd.spec.identity import from_document
-from fastsgd.spec.messages import Issue, tidy
+from fastsgd.spec.messages import Issue, show, tidy
 from fastsgd.spec.model import Spec
 from fastsgd.spec.overrides import apply, flatten, put
 from fastsgd.spec.repair import repair
@@ -40,7 +40,25 @@ def load_spec(
         path = Path(source)
         raw, folder, name = toml.read(path), path.parent, path.stem
     changed, issues = apply(raw, overrides)
+    issues += _named_problem(changed)
     return _checked(changed, Files(Path(base) if base is not None else folder), name, issues, cells)
+
+
+def _named_problem(raw: dict[str, Any]) -> list[Issue]:
+    """Put the `problem.kind` that stands for an object, or for an installed problem, in its place."""
+    from fastsgd.problems import own_code
+
+    problem = raw.get("problem")
+    kind = problem.get("kind") if isinstance(problem, Mapping) else None
+    if kind is None or (isinstance(kind, str) and (kind in sections.KINDS or sections.OWN_KIND.fullmatch(kind))):
+        return []
+    try:
+        found = own_code.entry_point(kind) if isinstance(kind, str) else own_code.registered(kind)
+    except InputError as error:
+        return [Issue("problem.kind", f"problem.kind = {show(kind)} cannot be used: {error.lines[0]}")]
+    if found is not None:
+        raw["problem"] = {**raw["problem"], "kind": found}
+    return []
 
 
 def change(spec: Spec, changes: Sequence[str] | Mapping[str, Any]) -> Spec:

@@ -145,6 +145,7 @@ class Own(Table):
     kind: Annotated[str, about('"file.py:name"', pattern=r"^[^\x00]+\.py:[A-Za-z_]\w*$")]
     dimension: Annotated[int, about("the number of coordinates, such as 5", ge=1, le=2**12)]
     loss: Annotated[str, about("the name of a function in the same file", pattern=r"^[A-Za-z_]\w*$")] | None = None
+    hessian: Annotated[str, about("the name of a function in the same file", pattern=r"^[A-Za-z_]\w*$")] | None = None
     data: MetricFile | None = about('a table such as { file = "samples.npy" }', default=None)
     normals: Draws = 0
     uniforms: Draws = 0

@@ -1,0 +1,79 @@
+"""A user's functions tried as plain Python on a few samples: writing out of bounds, typing errors and the like.
+
+Compiled code looks for none of that; Python says the line.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastsgd.problems.base import Array
+from fastsgd.problems.own_code import Code, place_in
+
+_SAMPLES, _SECONDS = 64, 0.3
+
+
+class Sample(NamedTuple):
+    """As `kernels.stream.Stream`."""
+
+    normals: Array
+    uniforms: Array
+    exponentials: Array
+
+
+class Fault(NamedTuple):
+    """What went wrong; `sure`: also in compiled code, which otherwise may do where Python does not."""
+
+    line: str
+    sure: bool
+
+
+def trial(code: Code, theta: Array, params: Array, samples: Array | None, counts: np.ndarray) -> Fault | None:
+    """The first fault of gradient, loss and Hessian at theta, None if there is none."""
+    from fastsgd.kernels.own import arguments
+    from fastsgd.kernels.own_rewrite import Rewriting, plain
+
+    plain_python = Rewriting(lanes=False, compiled=False)
+    given = {name: getattr(code, name) for name in ("gradient", "loss", "hessian")}
+    functions = {name: plain_python.function(f) for name, f in given.items() if f is not None}
+    with_params = arguments(code.gradient) == 4
+    constants = [_frozen(params)] if with_params else []
+    begun, rng, d = time.perf_counter(), np.random.default_rng(1), len(theta)
+    point = _frozen(theta)
+    for i in range(_SAMPLES if samples is None else min(_SAMPLES, len(samples))):
+        sample = _frozen(samples[i]) if samples is not None else _drawn(rng, counts)
+        for name, function in functions.items():
+            shape = {"gradient": (d,), "hessian": (d, d)}.get(name)
+            out = [] if shape is None else [np.full(shape, np.nan)]
+            whole = name == "hessian" and arguments(given[name]) < arguments(code.gradient)
+            try:
+                with np.errstate(all="ignore"):
+                    function(point, *([] if whole else [sample]), *constants, *out)
+            except Exception as error:
+                file = getattr(plain(given[name]), "__code__").co_filename  # noqa: B009
+                said = (
+                    f"{type(error).__name__}: {' '.join(str(error).split())}{place_in(error, file)} of {_short(file)}"
+                )
+                sure = isinstance(error, IndexError | NameError) or "read-only" in str(error)
+                return Fault(said, sure)
+        if time.perf_counter() - begun > _SECONDS:
+            break
+    return None
+
+
+def _frozen(values: Any) -> Array:
+    array = np.array(values, dtype=np.float64)
+    array.setflags(write=False)
+    return array
+
+
+def _drawn(rng: np.random.Generator, counts: np.ndarray) -> Sample:
+    z, u, e = (int(n) for n in counts)
+    return Sample(_frozen(rng.normal(size=z)), _frozen(rng.random(u)), _frozen(rng.exponential(size=e)))
+
+
+def _short(file: str) -> str:
+    return file.rpartition("/")[2]

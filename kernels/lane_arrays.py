@@ -1,0 +1,106 @@
+"""Arrays of vectors of lanes in compiled code, and the small array functions that a user's code may call on them."""
+
+import numpy as np
+from numba.core import types
+from numba.core.extending import box, intrinsic, models, register_model
+from numba.core.imputils import impl_ret_borrowed
+from numba.np.arrayobj import populate_array
+
+from ._jit import LANES, body, inline, jit
+from .vector import Vector
+from .views import workspaces
+
+
+@jit
+def workspace(count):
+    """Zeros float64[count] that begin with a cache line."""
+    return workspaces(0, count)[1]
+
+
+class LaneArray(types.Array):
+    """A vector of vectors: element j is the replicates' j-th number. Its memory is aligned as that of doubles."""
+
+    def __init__(self, lanes):
+        super().__init__(Vector("f", lanes), 1, "C", aligned=False)
+
+
+register_model(LaneArray)(models.ArrayModel)
+
+
+@box(LaneArray)
+def _not_for_python(kind, value, c):
+    c.pyapi.err_set_string("PyExc_TypeError", "vectors of lanes are for compiled code alone")
+    return c.pyapi.get_null_object()
+
+
+@intrinsic(prefer_literal=True)
+def borrow_lanes(typingctx, array, begin, count, lanes):
+    """`count` vectors of `lanes` (a constant) doubles from element `begin` of a flat array on, as `borrow`."""
+    result, size = LaneArray(lanes.literal_value), 8 * lanes.literal_value
+
+    def emit(context, builder, sig, args):
+        source = context.make_array(sig.args[0])(context, builder, args[0])
+        view = context.make_array(result)(context, builder)
+        data = builder.bitcast(builder.gep(source.data, [args[1]]), view.data.type)
+        bytes_ = context.get_constant(types.intp, size)
+        populate_array(view, data=data, shape=[args[2]], strides=[bytes_], itemsize=bytes_, meminfo=None)
+        return view._getvalue()
+
+    return result(array, types.intp, types.intp, lanes), emit
+
+
+@intrinsic(prefer_literal=True)
+def _as_lanes(typingctx, array, lanes):
+    result, size = LaneArray(lanes.literal_value), 8 * lanes.literal_value
+
+    def emit(context, builder, sig, args):
+        source = context.make_array(sig.args[0])(context, builder, args[0])
+        view = context.make_array(result)(context, builder)
+        bytes_ = context.get_constant(types.intp, size)
+        count = builder.udiv(source.nitems, context.get_constant(types.intp, lanes.literal_value))
+        data = builder.bitcast(source.data, view.data.type)
+        populate_array(
+            view,
+            data=data,
+            shape=[count],
+            strides=[bytes_],
+            itemsize=bytes_,
+            meminfo=source.meminfo,
+            parent=source.parent,
+        )
+        return impl_ret_borrowed(context, builder, result, view._getvalue())
+
+    return result(array, lanes), emit
+
+
+@body
+def empty_lanes(count):
+    """np.empty(count) of vectors."""
+    return _as_lanes(np.empty(count * LANES), LANES)
+
+
+@body
+def zero_lanes(count):
+    """np.zeros(count) of vectors."""
+    array = empty_lanes(count)
+    for i in range(array.size):
+        array[i] = 0.0
+    return array
+
+
+@inline
+def dot(a, b):
+    """Sum of products in the order of the elements, nothing fused."""
+    total = 0.0
+    for i in range(a.size):
+        total += a[i] * b[i]
+    return total
+
+
+@inline
+def total(a):
+    """Sum in the order of the elements."""
+    found = 0.0
+    for x in a:
+        found += x
+    return found

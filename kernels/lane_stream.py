@@ -1,0 +1,132 @@
+"""The draws of a simulator, replicates side by side: the numbers of `stream`, at the same addresses.
+
+`sample_of(draws, ...)` is the one place that says which random numbers sample i of a batch has.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ._jit import LANES, inline, jit
+from .elementary import log
+from .lane_arrays import borrow_lanes, workspace
+from .normal import address, load_words, low_words, normals_and_next, start_words, store_words
+from .philox import PURPOSE_EXPONENTIAL, PURPOSE_NOISE, PURPOSE_UNIFORM, counter_high, philox4x32
+from .stream import Stream, open_unit
+from .vector import store
+
+_LOW = np.uint64(0xFFFFFFFF)
+_32 = np.uint64(32)
+_0, _1 = np.uint64(0), np.uint64(1)
+_W = np.uint64(LANES)
+_STEPS = 32  # draws a replicate that are made before they are used, if a step has fewer
+_MOST = 96  # at most: they stay in the first-level cache
+
+
+class Draws(NamedTuple):
+    """Draws of `steps` successive steps, or of `samples` successive samples of one step.
+
+    counts int64[3]: normals, uniforms and exponentials of a sample; samples: even, or all of a step; pitch int64[3]:
+    doubles a step of each kind; normals, uniforms, exponentials: float64, flat [step, draw, lane]; words: of the next
+    block of normals, uint64[4 LANES].
+    """
+
+    counts: np.ndarray
+    samples: np.int64
+    steps: np.int64
+    pitch: np.ndarray
+    normals: np.ndarray
+    uniforms: np.ndarray
+    exponentials: np.ndarray
+    words: np.ndarray
+
+
+@jit
+def make_draws(counts, b):
+    """Memory for the draws of batches of b samples with `counts` draws of each kind."""
+    each = max(1, counts[0] + counts[1] + counts[2])
+    samples, steps = b, 1
+    if each * b > _MOST:
+        samples = min(b, max(2, _MOST // each // 2 * 2))
+    else:
+        steps = max(1, _STEPS // (each * b))
+    pitch = np.empty(3, np.int64)
+    for kind in range(3):
+        pitch[kind] = (counts[kind] * samples + 1) // 2 * 2 * LANES
+    z, u, e = workspace(pitch[0] * steps), workspace(pitch[1] * steps), workspace(pitch[2] * steps)
+    return Draws(counts, np.int64(samples), np.int64(steps), pitch, z, u, e, np.zeros(4 * LANES, np.uint64))
+
+
+@jit
+def begin_draws(draws, seed, first_replicate, step):
+    """Make ready for `fill_draws` of successive samples and steps of LANES replicates, from a step on."""
+    if draws.counts[0] > 0:
+        start_words(seed, PURPOSE_NOISE, first_replicate, step, draws.words)
+
+
+@inline
+def _normals(draws, replicate, seed, step, steps, block, last, whole):
+    """Blocks block .. last - 1 of each of `steps` steps; `whole`: no more are wanted of a step."""
+    k0, k1, low = seed & _LOW, seed >> _32, low_words(replicate)
+    w = load_words(draws.words)
+    now = address(PURPOSE_NOISE, replicate, low, step, k0)
+    for k in range(steps):
+        at, after = np.uint64(k * draws.pitch[0]), step + np.uint64(k) + _1
+        for i in range(np.uint64(block + _1), np.uint64(last)):
+            a, b, w = normals_and_next(w, now, np.uint64(i), k0, k1)
+            store(draws.normals, at, a)
+            store(draws.normals, at + _W, b)
+            at += _W + _W
+        following = address(PURPOSE_NOISE, replicate, low, after, k0) if whole else now
+        a, b, w = normals_and_next(w, following, _0 if whole else last, k0, k1)
+        store(draws.normals, at, a)
+        store(draws.normals, at + _W, b)
+        now = following
+    store_words(w, draws.words)
+
+
+@inline
+def _uniforms(draws, kind, replicate, seed, step, steps, block, last):
+    k0, k1, low = seed & _LOW, seed >> _32, low_words(replicate)
+    for k in range(steps):
+        at, now = np.uint64(k * draws.pitch[kind]), step + np.uint64(k)
+        high = counter_high(PURPOSE_UNIFORM if kind == 1 else PURPOSE_EXPONENTIAL, replicate, now)
+        for i in range(np.uint64(block), np.uint64(last)):
+            w0, w1, w2, w3 = philox4x32(np.uint64(i), now & _LOW, low, high, k0, k1)
+            a, b = open_unit(w0, w1), open_unit(w2, w3)
+            if kind == 1:
+                store(draws.uniforms, at, a)
+                store(draws.uniforms, at + _W, b)
+            else:
+                store(draws.exponentials, at, -log(a))
+                store(draws.exponentials, at + _W, -log(b))
+            at += _W + _W
+
+
+@jit
+def fill_draws(draws, replicate, seed, step, steps, first, samples, b):
+    """Draws of samples first .. first + samples - 1 (first even) of b, of `steps` steps from `step` on.
+
+    replicate: the first of LANES, which share the bits above the 32nd.
+    """
+    for kind in range(3):
+        count = draws.counts[kind]
+        if count > 0:
+            block, last = np.uint64(first * count // 2), np.uint64(((first + samples) * count + 1) // 2)
+            if kind == 0:
+                _normals(draws, replicate, seed, step, steps, block, last, first + samples == b)
+            else:
+                _uniforms(draws, kind, replicate, seed, step, steps, block, last)
+
+
+@inline
+def sample_of(draws, place, i):
+    """The draws of sample i, counted from the first that `fill_draws` made for step `place`."""
+    z = place * draws.pitch[0] + i * draws.counts[0] * LANES
+    u = place * draws.pitch[1] + i * draws.counts[1] * LANES
+    e = place * draws.pitch[2] + i * draws.counts[2] * LANES
+    return Stream(
+        borrow_lanes(draws.normals, z, draws.counts[0], LANES),
+        borrow_lanes(draws.uniforms, u, draws.counts[1], LANES),
+        borrow_lanes(draws.exponentials, e, draws.counts[2], LANES),
+    )

@@ -1,0 +1,235 @@
+"""A user's functions as the kernels compile them: with the functions of `lane_calls`, on numbers or on lanes.
+
+What a function refers to is compiled with it: its helpers likewise, whether they are compiled by Numba or plain. Numba's
+options on them (fast-math, parallel) are not taken over, for the bits would depend on the machine.
+"""
+
+import __future__
+
+import ast
+import dis
+import inspect
+import linecache
+import math
+import textwrap
+import types
+
+import numpy as np
+from numba.core.registry import cpu_target
+
+from . import lane_arrays, lane_calls
+from ._jit import body, jit
+from .lane_source import Common, Lanes, Unfit, writes
+
+_FUTURE = sum(getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
+
+_CALLS = {
+    "fastsgd_choose": lane_calls.choose,
+    "fastsgd_both": lane_calls.both,
+    "fastsgd_either": lane_calls.either,
+    "fastsgd_negation": lane_calls.negation,
+    "fastsgd_number": lane_calls.number,
+    "fastsgd_power": lane_calls.power,
+    "fastsgd_sqrt": lane_calls.FRONTS[math.sqrt],
+    "fastsgd_dot": lane_arrays.dot,
+    "fastsgd_empty_lanes": lane_arrays.empty_lanes,
+    "fastsgd_zeros_lanes": lane_arrays.zero_lanes,
+}
+
+
+class _Library(types.ModuleType):
+    """`math` or `numpy` with what stands for their functions."""
+
+    def __init__(self, original):
+        super().__init__(original.__name__)
+        self.original = original
+
+    def __getattr__(self, name):
+        found = getattr(object.__getattribute__(self, "original"), name)
+        return _stand_in(found)
+
+
+_LIBRARIES = {math: _Library(math), np: _Library(np)}
+
+
+def _stand_in(value):
+    try:
+        return lane_calls.FRONTS.get(value, value)
+    except TypeError:  # not hashable
+        return value
+
+
+def plain(function):
+    """The Python function of a compiled one."""
+    return getattr(function, "py_func", function)
+
+
+def source(function):
+    """The function's definition as ast.FunctionDef with the line numbers of its file, or None if it is not at hand."""
+    try:
+        lines, first = inspect.getsourcelines(function)
+        tree = ast.parse(textwrap.dedent("".join(lines)))
+    except (OSError, TypeError, SyntaxError, IndentationError):
+        return None
+    node = tree.body[0] if len(tree.body) == 1 else None
+    if not isinstance(node, ast.FunctionDef) or node.name != function.__name__:
+        return None
+    node.decorator_list, node.returns = [], None
+    for argument in ast.walk(node.args):
+        if isinstance(argument, ast.arg):
+            argument.annotation = None
+    ast.increment_lineno(node, first - 1)
+    return node if _is_current(function) else None
+
+
+def _is_current(function):
+    """Whether the source at hand compiles to this function: a file may have changed since it was imported."""
+    mine = function.__code__
+    text = "".join(linecache.getlines(mine.co_filename, function.__globals__))
+    try:
+        whole = compile(text, mine.co_filename, "exec", mine.co_flags & _FUTURE, dont_inherit=True)
+    except (SyntaxError, ValueError):
+        return False
+    places = [whole]
+    while places:
+        code = places.pop()
+        places += [c for c in code.co_consts if isinstance(c, types.CodeType)]
+        if (code.co_name, code.co_firstlineno, code.co_code) == (mine.co_name, mine.co_firstlineno, mine.co_code):
+            return code.co_names == mine.co_names and code.co_varnames == mine.co_varnames
+    return False
+
+
+def _defined(node, space, file):
+    tree = ast.fix_missing_locations(ast.Module([node], []))
+    found = {}
+    exec(compile(tree, file, "exec"), space, found)
+    return found[node.name]
+
+
+def _referred(code):
+    """Names of globals in a function's code and the functions within it."""
+    found = set(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            found |= _referred(constant)
+    return found
+
+
+class Rewriting:
+    """One user's functions for one route; each is made once.
+
+    Attributes:
+        lanes: whether for vectors of lanes.
+        compiled: False for plain Python functions, which are for looking for errors in.
+    """
+
+    def __init__(self, lanes, compiled=True):
+        self.lanes, self.compiled = lanes, compiled
+        self.made = {}
+
+    def function(self, function, varying=()):
+        """The function for the kernels; `varying`: which arguments differ from lane to lane. Raises Unfit."""
+        found, *_ = self._made(plain(function), tuple(varying))
+        return found
+
+    def _made(self, function, varying):
+        key = function, (varying if self.lanes else ())
+        if key not in self.made:
+            self.made[key] = [None, True]
+            tree = source(function) if self.compiled else None
+            space = dict(function.__globals__)
+            if function.__closure__:
+                space |= {
+                    name: cell.cell_contents
+                    for name, cell in zip(function.__code__.co_freevars, function.__closure__, strict=True)
+                }
+            stores = self._stores(function, tree)
+            self.made[key][1] = stores
+            self._globals(function, space, tree is None)
+            made = self._plain(function, space) if tree is None else self._from_source(function, tree, varying, space)
+            if _is_function(space.get(function.__name__)) and plain(space[function.__name__]) is function:
+                space[function.__name__] = made
+            self.made[key][0] = made
+        return self.made[key]
+
+    def _stores(self, function, tree):
+        if tree is not None:
+            return writes(tree)
+        return any(i.opname in ("STORE_SUBSCR", "STORE_SLICE") for i in dis.get_instructions(function.__code__))
+
+    def _compile(self, function, recursive):
+        if not self.compiled:
+            return function
+        return jit(function) if recursive else body(function)
+
+    def _plain(self, function, space):
+        closure = function.__closure__ or ()
+        made = types.FunctionType(function.__code__, space, function.__name__, function.__defaults__, closure)
+        return self._compile(made, function.__name__ in _referred(function.__code__))
+
+    def _from_source(self, function, tree, varying, space):
+        common = Common()
+        tree = common.visit(tree)
+        for power in common.powers:
+            space[f"fastsgd_power_{power}"] = _powers(power)
+        space |= _CALLS
+        recursive = function.__name__ in _referred(function.__code__)
+        if self.lanes:
+            if recursive:
+                raise Unfit(tree, f"{function.__name__} calls itself")
+            arguments = [a.arg for a in tree.args.args]
+            vary = [name for name, does in zip(arguments, varying, strict=False) if does]
+            arrays = {}
+            for name, value in space.items():
+                if value is np or value is _LIBRARIES[np]:
+                    arrays |= {f"{name}.{array}": array for array in ("empty", "zeros")}
+            arrays |= {n: v.__name__ for n, v in space.items() if v is np.empty or v is np.zeros}
+
+            def helper(name, vary):
+                value = space.get(name)
+                if not _is_function(value):
+                    return None
+                made, stores = self._made(plain(value), vary)
+                new = name + "_" + "".join("v" if v else "s" for v in vary)
+                space[new] = made
+                return new, stores
+
+            tree = Lanes(tree, vary, helper, arrays).convert()
+        made = _defined(tree, space, function.__code__.co_filename)
+        made.__defaults__ = function.__defaults__
+        return self._compile(made, recursive)
+
+    def _globals(self, function, space, sourceless):
+        """Replace what the function refers to by what stands for it."""
+        for name in _referred(function.__code__) | set(function.__code__.co_freevars):
+            if name not in space:
+                continue
+            value = space[name]
+            if _is_function(value):
+                called = plain(value)
+                if called is function or (self.lanes and not sourceless):
+                    continue  # itself, or called by another name already
+                made = self._made(called, (True,) * called.__code__.co_argcount)[0]
+                space[name] = value if made is None else made
+            elif self.compiled and isinstance(value, types.ModuleType):
+                space[name] = _LIBRARIES.get(value, value)
+            elif self.compiled:
+                space[name] = _stand_in(value)
+
+
+def _is_function(value):
+    """A Python function of the user's, compiled or not; not one that Numba has a form of its own for."""
+    if hasattr(value, "py_func"):
+        return True
+    if not isinstance(value, types.FunctionType) or (value.__module__ or "").startswith(("numpy", "numba", "math")):
+        return False
+    return cpu_target.typing_context._lookup_global(value) is None
+
+
+_POWERS = {}
+
+
+def _powers(n):
+    if n not in _POWERS:
+        _POWERS[n] = lane_calls.whole_power(n)
+    return _POWERS[n]

@@ -456,9 +456,14 @@ def _table():
         original = getattr(library, name)
         found[original] = _by_lane_2(f"lanes_{name}", original)
     found |= {np.minimum: _minimum, np.maximum: _maximum}
-    found |= {np.where: where, np.clip: clip, np.logical_and: both, np.logical_or: either, np.logical_not: negation}
-    found[np.logaddexp] = _elementwise("logaddexp", _logaddexp, np.logaddexp)
+    found |= {np.where: where, np.clip: clip}
+    for name, front in (("logical_and", both), ("logical_or", either), ("logical_not", negation)):
+        found[getattr(np, name)] = front
+    name = "logaddexp"
+    original = getattr(np, name)
+    found[original] = _elementwise(name, _logaddexp, original)
     return found
 
 
 FRONTS = _table()
+SQUARE_ROOT = FRONTS[c_library.sqrt]

@@ -30,7 +30,7 @@ _CALLS = {
     "fastsgd_negation": lane_calls.negation,
     "fastsgd_number": lane_calls.number,
     "fastsgd_power": lane_calls.power,
-    "fastsgd_sqrt": lane_calls.FRONTS[math.sqrt],
+    "fastsgd_sqrt": lane_calls.SQUARE_ROOT,
     "fastsgd_dot": lane_arrays.dot,
     "fastsgd_empty_lanes": lane_arrays.empty_lanes,
     "fastsgd_zeros_lanes": lane_arrays.zero_lanes,

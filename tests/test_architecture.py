@@ -50,7 +50,18 @@ ALLOWED = {
         "differences",
     },
     "replacing": {"errors", "store"},
-    "merging": {"errors", "differences", "engine", "interrupts", "moments", "plan", "replacing", "store"},
+    "merging": {
+        "errors",
+        "differences",
+        "engine",
+        "interrupts",
+        "moments",
+        "plan",
+        "problems",
+        "replacing",
+        "spec",
+        "store",
+    },  # problems: of one's own, from the arrays of a shard
     "sources": {"errors", "spec", "store"},
     "extending": {
         "errors",

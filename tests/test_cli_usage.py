@@ -2,6 +2,7 @@
 
 import importlib
 import io
+import os
 import subprocess
 import sys
 
@@ -160,3 +161,31 @@ def test_module_and_script_are_the_same_program():
     done = subprocess.run([sys.executable, "-m", "fastsgd", "--version"], capture_output=True, text=True)
     assert done.returncode == 0
     assert done.stdout.startswith("fastsgd, version ")
+
+
+def test_versions_of_what_matters(capsys):
+    import numba
+    import numpy
+
+    assert exit_code(["--version"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert f"numba {numba.__version__}" in lines
+    assert f"numpy {numpy.__version__}" in lines
+
+
+def test_options_from_the_environment(tmp_path, monkeypatch, capsys):
+    (tmp_path / "bad.toml").write_text("name = 1\n")
+    monkeypatch.setenv("FASTSGD_RUN_THREADS", "none")
+    assert exit_code(["run", str(tmp_path / "bad.toml")]) == 2
+    assert "--threads" in capsys.readouterr().err
+
+
+def test_shell_completion():
+    def complete(words, shell="bash_complete"):
+        env = os.environ | {"_FASTSGD_COMPLETE": shell, "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+        command = [sys.executable, "-c", "from fastsgd.cli import main; main()"]
+        return subprocess.run(command, env=env, capture_output=True, text=True).stdout
+
+    assert complete("fastsgd swe").split() == ["plain,sweep"]
+    assert "plain,--scheduler" in complete("fastsgd sweep --sch").split()
+    assert "_FASTSGD_COMPLETE=bash_complete" in complete("", "bash_source")

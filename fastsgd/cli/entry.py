@@ -21,7 +21,7 @@ def main(arguments: list[str] | None = None) -> None:
 def exit_code(arguments: list[str] | None = None) -> int:
     """Run the command line on `arguments` (default: of the process) and return its exit code; never raises."""
     try:
-        code = app.main(args=arguments, prog_name="fastsgd", standalone_mode=False)
+        code = app.main(args=arguments, prog_name="fastsgd", standalone_mode=False, auto_envvar_prefix="FASTSGD")
         flush()
         return code if isinstance(code, int) else 0
     except click.ClickException as error:

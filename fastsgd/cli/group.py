@@ -26,6 +26,9 @@ COMMANDS = {
 }
 
 
+LIBRARIES = ("numba", "llvmlite", "numpy", "scipy", "h5py", "pydantic", "matplotlib", "xarray", "distributed")
+
+
 class LazyGroup(click.Group):
     """A click group that imports `fastsgd.cli.<name>_command` for a command when it is called."""
 
@@ -56,12 +59,29 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
+def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    """Print the versions of what decides about numbers and files, without importing any of it."""
+    if not value or ctx.resilient_parsing:
+        return
+    import platform
+    from importlib import metadata
+
+    click.echo(f"fastsgd, version {__version__}")
+    click.echo(f"python {platform.python_version()} on {platform.system()} {platform.machine()}")
+    for name in LIBRARIES:
+        try:
+            click.echo(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            click.echo(f"{name} is not installed")
+    ctx.exit()
+
+
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 fine; 1 failed; 2 bad usage or input; 3 a theory check failed; 75 stopped early, resumable.",
 )
-@click.version_option(__version__, prog_name="fastsgd")
+@click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_version, help="Show versions.")
 def app() -> None:
     """Does SGD behave as its sampling design predicts?
 

@@ -1,0 +1,66 @@
+"""Every block of the tutorial runs as it stands, in order; the pattern for figures reads stored runs alone."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+TUTORIAL = ROOT / "docs" / "tutorial.md"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_every_block_of_the_tutorial_runs(tmp_path):
+    for name in ("distributed", "xarray", "h5netcdf"):
+        pytest.importorskip(name)
+    tools, jobs = tmp_path / "bin", tmp_path / "jobs"
+    tools.mkdir()
+    jobs.mkdir()
+    standin = Path(__file__).with_name("sbatch_standin.py")
+    for name, line in (("fastsgd", "-m fastsgd"), ("sbatch", str(standin))):
+        (tools / name).write_text(f'#!/bin/bash\nexec {sys.executable} {line} "$@"\n')
+        (tools / name).chmod(0o755)
+    shutil.copytree(ROOT / "scripts" / "cluster", tmp_path / "scripts" / "cluster")
+    env = os.environ | {"PATH": f"{tools}:{os.environ['PATH']}", "SBATCH_STANDIN": str(jobs), "MPLBACKEND": "Agg"}
+    env["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    blocks = re.findall(r"^```(\w+)\n(.*?)^```$", TUTORIAL.read_text(), flags=re.M | re.S)
+    assert len([kind for kind, _ in blocks if kind in ("sh", "python")]) >= 12
+    for kind, text in blocks:
+        if kind == "toml":
+            (tmp_path / text.splitlines()[0].removeprefix("# ")).write_text(text)
+        if kind not in ("sh", "python"):
+            continue
+        command = (
+            ["bash", "-euo", "pipefail", "-c", text] if kind == "sh" else [sys.executable, "-W", "ignore", "-c", text]
+        )
+        done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+        assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
+        assert "Traceback" not in done.stderr, done.stderr
+    for name in ("first.png", "study.png", "study.csv", "study.tex", "first.nc", "first.csv"):
+        assert (tmp_path / name).stat().st_size > 100
+    script = [sys.executable, "-W", "ignore", str(ROOT / "scripts" / "figure_from_runs.py"), "study", "again.png"]
+    done = subprocess.run(script, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "consistent" in done.stdout
+    first = (tmp_path / "again.png").read_bytes()
+    subprocess.run(script, cwd=tmp_path, env=env, check=True, capture_output=True)
+    assert (tmp_path / "again.png").read_bytes() == first
+
+
+def test_documents_name_what_there_is():
+    """Options, scripts and files that the documents mention exist."""
+    from fastsgd.cli.group import COMMANDS
+
+    for path in (ROOT / "docs").glob("*.md"):
+        text = path.read_text()
+        for command in re.findall(r"^fastsgd ([a-z]+) ", text, flags=re.M):
+            assert command in COMMANDS, command
+        for place in re.findall(r"`((?:scripts|runs|fastsgd|kernels)/[\w./]*)`", text):
+            assert (ROOT / place).exists(), place
+        for link in re.findall(r"\]\((\w+\.md)\)", text):
+            assert (path.parent / link).exists(), link

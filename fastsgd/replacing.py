@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from fastsgd.errors import InputError, RunError
+from fastsgd.errors import RunError
+from fastsgd.store.creation import check_place
 from fastsgd.store.lock import WriterLock
 from fastsgd.store.raw import sync_folder
 
@@ -14,8 +15,7 @@ from fastsgd.store.raw import sync_folder
 @contextmanager
 def locked(target: Path) -> Iterator[WriterLock]:
     """Hold the lock of a run file, whether it exists or not."""
-    if not target.parent.is_dir():
-        raise InputError(f"folder {target.parent} does not exist; make it first")
+    check_place(target)
     lock = WriterLock(target)
     try:
         yield lock

@@ -1,6 +1,9 @@
 """`verify` finds every kind of damage, finds nothing in a good file, and never fails itself."""
 
 import json
+import os
+import socket
+import stat
 import subprocess
 import sys
 
@@ -149,10 +152,10 @@ def test_identity_of_another_spec(copy, monkeypatch):
 
 
 FLIPS = """
-import random, sys
+import contextlib, io, random, sys
 from pathlib import Path
 from fastsgd import store
-from fastsgd.errors import FastsgdError
+from fastsgd.cli.entry import exit_code
 from fastsgd.store.verify import verify
 
 def content(path):
@@ -164,33 +167,70 @@ def content(path):
         found += [a.tobytes() for a in arrays] + [repr(run.averages(arm))]
     return found
 
-path, whole = Path(sys.argv[1]), Path(sys.argv[2]).read_bytes()
-rng, times = random.Random(int(sys.argv[3])), int(sys.argv[4])
-wanted, seen = content(Path(sys.argv[2])), 0
+def command(*line):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = exit_code(list(line))
+    assert code in (0, 1, 2) and "FASTSGD_TRACEBACK" not in err.getvalue(), err.getvalue()
+    return code, out.getvalue()
+
+path, whole = Path(sys.argv[1]), Path(sys.argv[2])
+good, wanted, shown = whole.read_bytes(), content(whole), command("predict", sys.argv[2], "--json")[1]
+rng, times, seen = random.Random(int(sys.argv[3])), int(sys.argv[4]), 0
+texts = [i for i in range(len(good)) if good[i] == 34]  # quotes of the spec, the layout and the records
 for i in range(times):
-    data = bytearray(whole)
+    data = bytearray(good)
     if i % 10 == 9:
         del data[rng.randrange(len(data)) :]
     for _ in range(rng.choice([1, 1, 2, 40]) if data else 0):
-        data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+        at = rng.randrange(len(data)) if i % 3 else min(len(data) - 1, rng.choice(texts) + rng.randrange(20))
+        data[at] ^= 1 << rng.randrange(8)
     path.write_bytes(data)
     found = verify(path)
     assert all("\\n" not in finding.text and len(finding.text) < 400 for finding in found)
     seen += bool(found)
     if not found:
         assert content(path) == wanted, i
+    if i % 4 == 0:
+        code, out = command("predict", sys.argv[1], "--json")
+        assert code or out.replace(sys.argv[1], sys.argv[2]) == shown, i  # refused, or the same numbers
+        for line in (["show", sys.argv[1]], ["diff", sys.argv[2], sys.argv[1]]):
+            command(*line)
 assert times / 4 < seen
 print("harmless or found", seen)
 """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("which", ["whole", "unfinished"])
-def test_random_flips_and_truncations_are_found_or_harmless(which, request, tmp_path):
+@pytest.mark.parametrize(("which", "times"), [("whole", "300"), ("unfinished", "200")])
+def test_random_flips_and_truncations_are_found_or_harmless(which, times, request, tmp_path):
     path = request.getfixturevalue(which)
-    command = [sys.executable, "-W", "error", "-c", FLIPS, tmp_path / "flipped.h5", path, "3", "200"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    command = [sys.executable, "-W", "error", "-c", FLIPS, tmp_path / "flipped.h5", path, "3", times]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("harmless or found")
+
+
+def test_what_is_no_file_is_refused_at_once(whole, tmp_path):
+    """In a process of its own: opening a pipe would wait for ever."""
+    os.mkfifo(tmp_path / "pipe.h5")
+    (tmp_path / "folder.h5").mkdir()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "socket.h5"))
+        names = [*(str(tmp_path / f"{kind}.h5") for kind in ("pipe", "folder", "socket")), "/dev/zero", "/dev/null"]
+        code = (
+            "import sys; from fastsgd.cli.entry import exit_code\n"
+            "for path in sys.argv[2:]:\n"
+            "    for line in (['show', path], ['ratio', path], ['verify', path], ['diff', sys.argv[1], path],\n"
+            "                 ['merge', path, '-o', 'x.h5'], ['merge', sys.argv[1], '-o', path, '--force'],\n"
+            "                 ['extend', path, '--steps', '99'], ['replay', path, '--replicate', '1']):\n"
+            "        assert exit_code(line) == 2, line\n"
+        )
+        command = [sys.executable, "-c", code, whole, *names]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    lines = done.stderr.splitlines()
+    assert len(lines) == 8 * len(names) and all(line.startswith("error: ") for line in lines), lines
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)  # noqa: PTH116
 
 
 def test_files_of_others(tmp_path):

@@ -93,7 +93,7 @@ def create(
         extra_state or {}, extra_replicate or {}, extra_result or {},
     )  # fmt: skip
     attrs, documents = _texts(spec, provenance, stream_version, sizes, parts)
-    _check_place(path)
+    check_place(path)
     _check_space(path, sum(v.nbytes for v in parts))
     memory, extents = skeleton.build(parts, attrs, documents)
     _check_space(path, memory.size)
@@ -145,11 +145,14 @@ def _texts(
     return attrs, documents
 
 
-def _check_place(path: Path) -> None:
+def check_place(path: Path) -> None:
+    """InputError unless a file may be made or replaced at a path."""
     if not path.parent.is_dir():
         raise InputError(f"folder {path.parent} does not exist; make it first")
     if path.is_dir():
         raise InputError(f"{path} is a folder; give a file name")
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} is a pipe, socket or device; give a file name")
 
 
 def _check_space(path: Path, need: int) -> None:

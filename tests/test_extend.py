@@ -2,6 +2,9 @@
 
 import os
 import signal
+import subprocess
+import sys
+import time
 
 import kinds
 import pytest
@@ -9,12 +12,18 @@ import store_standin as standin
 from small_runs import datasets, tables
 
 import fastsgd
-from fastsgd import engine, extending, store
+from fastsgd import engine, extending, merging, store
 from fastsgd.cli.entry import exit_code
 from fastsgd.errors import InputError, RunError, StoppedEarly
 from fastsgd.store.verify import verify
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch):
+    """By default: the runs are small, and threads would wait for each other longer than they work."""
+    monkeypatch.setenv("FASTSGD_THREADS", "1")
 
 
 @pytest.mark.parametrize("kind", kinds.NAMES)
@@ -154,3 +163,32 @@ def test_a_writer_restores_what_it_has_committed(tmp_path):
         found = writer.restore()
         assert found.progress == writer.progress != store.Progress()
         assert found.state is not None and len(found.nodes) > 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_to_the_command(tmp_path, number):
+    path = fastsgd.run(tables(), tmp_path / "run.h5").path
+    before = path.read_bytes()
+    line = [sys.executable, "-m", "fastsgd", "extend", str(path), "--steps", "1000000000", "--threads", "1"]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        limit = time.monotonic() + 120
+        while not (tmp_path / "run.extending.h5").exists() and time.monotonic() < limit:
+            time.sleep(0.02)
+        time.sleep(0.5)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 75 and out == "" and "Traceback" not in err, err
+    assert "run.extending.h5 is saved and goes on" in err
+    assert path.read_bytes() == before and fastsgd.open_run(tmp_path / "run.extending.h5").progress.wave_step > 40
+    assert exit_code([*line[3:], "--time-limit", "0.1"]) == 75
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_a_merge(tmp_path, monkeypatch, capsys, number):
+    parts = [str(fastsgd.run(tables(), tmp_path / f"{i}.h5", shard=(i, 2)).path) for i in (1, 2)]
+    before = sorted(tmp_path.iterdir())
+    pieces = merging._pieces
+    monkeypatch.setattr(merging, "_pieces", lambda *given: (os.kill(os.getpid(), number), pieces(*given))[1])
+    assert exit_code(["merge", *parts, "-o", str(tmp_path / "merged.h5")]) == 75
+    assert "nothing was made, give the command again" in capsys.readouterr().err
+    assert sorted(tmp_path.iterdir()) == before

@@ -22,6 +22,11 @@ CHANGED = {
         "reuse-linear": [("samples = 1000, dimension = 4", "samples = 200, dimension = 6"), ("1, 10, 100, 300, 900", "1, 100")],
         "reuse-logistic": [("samples = 500, dimension = 3", "samples = 200, dimension = 2"), ("5, 100, 450", "150")],
     },
+    "fluid": {"fluid": [("dimension = 3", "dimension = 2"), ("[2.0, -1.5, 1.0]", "[1.5, 2.0]"), ("batch = 1", "batch = 2")]},
+    "bounds": {
+        "bounds-gaussian": [("dimension = 5", "dimension = 3"), ("batch = 4", "batch = 6"), ("high = 1.5", "high = 1.4")],
+        "bounds-logistic": [("dimension = 3", "dimension = 2")],
+    },
     "conditioning": {
         "conditioning-small": [("samples = 20, dimension = 3", "samples = 15, dimension = 2"), ("= 1000000", "= 200000")],
         "conditioning-pool": [("samples = 1000, dimension = 3", "samples = 300, dimension = 4"),

@@ -79,7 +79,9 @@ def product(matrix: Array, vector: Array) -> Array:
     return out
 
 
-def forms(covariance: Array, beta: Array, theta: Array, constant: float, growth: float = 0.0, finer: int = 1) -> Forms:
+def forms(
+    covariance: Array, beta: Array, theta: Array, constant: float, growth: float = 0.0, finer: float = 1
+) -> Forms:
     """The points for t = beta'x and z = constant + theta'x.
 
     growth: f grows at most as exp(growth |z|) or exp(growth |t|), 0 if slower. finer: divides the spacing, for tests.

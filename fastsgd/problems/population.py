@@ -60,7 +60,7 @@ class Population:
         """True coefficients float64[d], that of the intercept 0."""
         return np.concatenate([np.zeros(int(self.intercept)), true_coefficients(self.source)])
 
-    def at(self, theta: Array, finer: int = 1) -> Forms:
+    def at(self, theta: Array, finer: float = 1) -> Forms:
         """Points of the sums at theta float64[d]."""
         p = self.source.dimension
         covariance = autoregressive(p, self.source.correlation)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fastsgd import averages, designs, problems, schedules
 from fastsgd.errors import InputError
-from fastsgd.problems import Arm, Stepper, grouped
+from fastsgd.problems import Arm, Stepper, grouped, pools
 from fastsgd.problems.samples import Samples
 from fastsgd.problems.working import factor, to_working
 
@@ -86,18 +86,49 @@ def resolve_arm(spec: Spec, problem: problems.Problem | None = None) -> Arm:
     problem = problem or problems.build(spec)
     sampling, design = spec.sampling, designs.get(spec.sampling.design)
     drawing = sampling.model_dump_json()
-    draws = None
+    draws, coefficient = None, None
+    if isinstance(design, designs.SimulationDesign):
+        simulation = problem.simulation(spec)
+        assert simulation is not None
+        covariance, coefficient = design.covariance(simulation, sampling), design.coefficient(simulation, sampling)
+        problem = replace(problem, arrays=problem.arrays | _kept(design.name, simulation))
     if isinstance(design, designs.PoolDesign):
         pool = problem.pool(spec)
         assert pool is not None
         draws = design.draws(pool, sampling)
-    if design.factor(sampling.batch, problem.pool_size) is None:
-        covariance = design.covariance(pool, sampling)  # type: ignore[attr-defined]
-    else:
+    if isinstance(design, designs.PoolDesign) and design.factor(sampling.batch, problem.pool_size) is None:
+        assert pool is not None
+        covariance = design.covariance(pool, sampling)
+    elif not isinstance(design, designs.SimulationDesign):
         covariance = designs.design_covariance(design.name, problem.noise, sampling.batch, problem.pool_size)
     return Arm(
-        problem=problem, batch=sampling.batch, design=design.name, covariance=covariance, draws=draws, drawing=drawing
+        problem=problem,
+        batch=sampling.batch,
+        design=design.name,
+        covariance=covariance,
+        draws=draws,
+        coefficient=coefficient,
+        drawing=drawing,
     )
+
+
+def _kept(design: str, simulation: designs.Simulation) -> dict[str, NDArray[np.float64]]:
+    """What the covariance of a design is made of, for the run file."""
+    if design == "antithetic":
+        return {pools.PAIRED: simulation.paired()}
+    return {pools.CROSS: simulation.cross(), pools.VARIANCES: simulation.variances}
+
+
+def _alike(arms: Sequence[Arm]) -> tuple[Arm, ...]:
+    """Arms whose problems have the same arrays: not a number where an arm has no use for one."""
+    found = {name: array for arm in arms for name, array in arm.problem.arrays.items()}
+    if all(len(arm.problem.arrays) == len(found) for arm in arms):
+        return tuple(arms)
+    filled = []
+    for arm in arms:
+        arrays = {name: arm.problem.arrays.get(name, np.full_like(array, np.nan)) for name, array in found.items()}
+        filled.append(replace(arm, problem=replace(arm.problem, arrays=arrays)))
+    return tuple(filled)
 
 
 def make_plan(spec: Spec, span: tuple[int, int] | None = None, problem: problems.Problem | None = None) -> Plan:
@@ -107,7 +138,7 @@ def make_plan(spec: Spec, span: tuple[int, int] | None = None, problem: problems
     """
     first, rows = span or (0, spec.replicates)
     specs = spec.arm_specs()
-    arms = tuple(resolve_arm(arm, problem) for arm in specs.values())
+    arms = _alike([resolve_arm(arm, problem) for arm in specs.values()])
     plans = tuple(schedules.from_spec(arm.step) for arm in specs.values())
     starts = [_start(arm_spec, arm) for arm_spec, arm in zip(specs.values(), arms, strict=True)]
     factors = [f for _, f in starts if f is not None]

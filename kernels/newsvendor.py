@@ -9,7 +9,7 @@ params: over[d], under[d], location[d], then C by rows; shape: d, and 1 for logn
 from ._jit import LANES, inline
 from .links import exponential
 from .parallel import parallel
-from .simulator import get, put, stepper
+from .simulator import get, pilot, put, stepper
 from .vector import doubles, fma, select
 
 
@@ -35,6 +35,7 @@ def gradient(params, shape, sample, theta, total):
 
 
 _advance = stepper(simulate, gradient)
+_pilot = pilot(simulate, gradient)
 
 
 @parallel
@@ -43,3 +44,9 @@ def advance(block, delta, optimum, params, shape, counts, width, b, etas, seed, 
     return _advance(
         block, delta, optimum, params, shape, counts, width, b, etas, seed, first_replicate, first_step
     )  # fmt: skip
+
+
+@parallel
+def collect(block, theta, params, shape, counts, width, samples, seed, sums, products):
+    """One block of pilot streams; arguments as `simulator.pilot` says."""
+    return _pilot(block, theta, params, shape, counts, width, samples, seed, sums, products)

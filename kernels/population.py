@@ -14,7 +14,7 @@ from ._jit import LANES, inline
 from .lanes import any_lane
 from .links import HUBER, LOGISTIC, POISSON, PROBIT, clipped, exponential, residual, sigmoid
 from .parallel import parallel
-from .simulator import get, put, stepper
+from .simulator import get, pilot, put, stepper
 from .vector import doubles, fma, select
 
 _HEAD = 7
@@ -78,6 +78,7 @@ def gradient(params, shape, sample, theta, total):
 
 
 _advance = stepper(simulate, gradient)
+_pilot = pilot(simulate, gradient)
 
 
 @parallel
@@ -86,3 +87,9 @@ def advance(block, delta, optimum, params, shape, counts, width, b, etas, seed, 
     return _advance(
         block, delta, optimum, params, shape, counts, width, b, etas, seed, first_replicate, first_step
     )  # fmt: skip
+
+
+@parallel
+def collect(block, theta, params, shape, counts, width, samples, seed, sums, products):
+    """One block of pilot streams; arguments as `simulator.pilot` says."""
+    return _pilot(block, theta, params, shape, counts, width, samples, seed, sums, products)

@@ -42,6 +42,8 @@ def assumed_models(run: Any, assume: Sequence[str]) -> tuple[list[Model], list[s
 def _model(run: Any, arm: str, arm_spec: Any, keys: Sequence[str], changes: Sequence[str]) -> Model:
     if not changes:
         return models.stored(run, arm, arm_spec)
+    if "sampling.design" in keys:
+        arm_spec = arm_spec.plain_sampling()  # another design has no use for the keys of this one
     spec = arm_spec.with_overrides(list(changes))
     if not any(key.split(".")[0] == "problem" for key in keys):
         return models.stored(run, arm, spec)

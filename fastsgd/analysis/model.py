@@ -25,7 +25,7 @@ class Model:
 
     `exact` is False where the linear recursion with additive noise is only the leading order in the step size.
     `features`, `targets`: float64[n, d], float64[n] of a least-squares pool, whose noise at any state is known.
-    `pool`: what a sampling design may know of the pool, None without one.
+    `pool`, `simulation`: what a sampling design may know of the pool, or of the simulation; None without one.
     """
 
     arm: str
@@ -39,6 +39,7 @@ class Model:
     features: Array | None = None
     targets: Array | None = None
     pool: designs.Pool | None = None
+    simulation: designs.Simulation | None = None
 
     @property
     def dimension(self) -> int:
@@ -91,6 +92,9 @@ class Model:
             wrong = design.problems(sampling.batch, self.pool_size)
             if wrong:
                 raise InputError("; ".join(wrong))
+            if isinstance(design, designs.SimulationDesign):
+                assert self.simulation is not None
+                return design.covariance(self.simulation, sampling)
             if design.factor(sampling.batch, self.pool_size) is None:
                 return design.covariance(self.pool, sampling)  # type: ignore[attr-defined,no-any-return]
             return designs.design_covariance(sampling.design, self.noise, sampling.batch, self.pool_size)
@@ -156,7 +160,8 @@ def built(arm: str, arm_spec: Any) -> Model:
         raise InputError(str(error)) from None
     matrices = (problem.hessian, problem.noise, problem.metric, problem.optimum)
     data = _least_squares(arm_spec, problem.arrays)
-    return _kind(arm_spec)(arm, arm_spec, *matrices, problem.pool_size, problem.exact, *data, problem.pool(arm_spec))
+    sampled = problem.pool(arm_spec), problem.simulation(arm_spec)
+    return _kind(arm_spec)(arm, arm_spec, *matrices, problem.pool_size, problem.exact, *data, *sampled)
 
 
 def from_run(run: Any) -> list[Model]:
@@ -172,7 +177,8 @@ def stored(run: Any, arm: str, arm_spec: Any) -> Model:
     hessian, noise, metric, optimum = (arrays[name] for name in ("hessian", "noise", "metric", "optimum"))
     data = _least_squares(arm_spec, arrays)
     sampled = pools.of_arrays(arm_spec, arrays, optimum, metric)
-    return _kind(arm_spec)(arm, arm_spec, hessian, noise, metric, optimum, pool, exact, *data, sampled)
+    simulated = pools.kept_simulation(arm_spec, arrays, noise)
+    return _kind(arm_spec)(arm, arm_spec, hessian, noise, metric, optimum, pool, exact, *data, sampled, simulated)
 
 
 def _kind(arm_spec: Any) -> type[Model]:

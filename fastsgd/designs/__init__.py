@@ -16,10 +16,22 @@ from fastsgd.designs.base import Design, PoolDesign, scaled
 from fastsgd.designs.draws import Draws
 from fastsgd.designs.form import Form
 from fastsgd.designs.pool import Pool
+from fastsgd.designs.simulation import Simulation, SimulationDesign
 
-__all__ = ["Design", "Draws", "Form", "Pool", "PoolDesign", "design_covariance", "get", "names"]
+__all__ = [
+    "Design",
+    "Draws",
+    "Form",
+    "Pool",
+    "PoolDesign",
+    "Simulation",
+    "SimulationDesign",
+    "design_covariance",
+    "get",
+    "names",
+]
 
-_HELPERS = ("base", "draws", "form", "pool")
+_HELPERS = ("base", "draws", "form", "pool", "simulation")
 _found: dict[str, Design] = {}
 
 

@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from fastsgd.problems.base import Arm, Problem, Stepper
+from fastsgd.spec.sampling import FRESH
 
 if TYPE_CHECKING:
     from fastsgd.spec import Spec
@@ -20,7 +21,7 @@ __all__ = ["Arm", "Problem", "Stepper", "build", "check", "module"]
 
 def module(spec: Spec) -> str:
     """The name of the module of a spec's kind of problem."""
-    if spec.problem.kind == "glm" and spec.sampling.design == "fresh":
+    if spec.problem.kind == "glm" and spec.sampling.design in FRESH:
         return "population"
     return "own" if ":" in spec.problem.kind else spec.problem.kind
 

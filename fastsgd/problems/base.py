@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from fastsgd.designs import Draws, Pool
+    from fastsgd.designs import Draws, Pool, Simulation
     from fastsgd.spec import Spec
 
 Array = NDArray[np.float64]
@@ -42,6 +42,7 @@ class Arm:
         design: name of the sampling design.
         covariance: float64[d, d], covariance of the mini-batch gradient of a step at the optimum, original coordinates.
         draws: how weighted batches are drawn, None where the kernels draw by themselves.
+        coefficient: float64[d, m] of control variates, or None.
         drawing: what tells ways of drawing apart; arms with the same share their samples.
     """
 
@@ -50,6 +51,7 @@ class Arm:
     design: str
     covariance: Array
     draws: Draws | None = None
+    coefficient: Array | None = None
     drawing: str = ""
 
 
@@ -108,6 +110,10 @@ class Problem:
         from fastsgd.problems.pools import of_arrays
 
         return of_arrays(spec, self.arrays, self.optimum, self.metric)
+
+    def simulation(self, spec: Spec) -> Simulation | None:
+        """What a design for fresh samples may know; None unless samples are simulated from draws."""
+        return None
 
     def stepper(self, arms: Sequence[Arm]) -> Stepper:
         """The kernels of this kind of problem, bound to the arms of a run."""

@@ -54,7 +54,14 @@ def _check_arm(spec: Spec) -> list[str]:
 
 
 def _of_pool(spec: Spec, design: designs.Design, pool_size: int | None) -> list[str]:
-    """What a design whose covariance is no multiple of S_n says of the pool."""
+    """What a design whose covariance is no multiple of G or S_n says of the pool or the simulation."""
+    if isinstance(design, designs.SimulationDesign) and getattr(spec.sampling.coefficient, "file", None) is not None:
+        try:
+            simulation = problems.build(spec).simulation(spec)
+            assert simulation is not None
+            design.coefficient(simulation, spec.sampling)
+        except ValueError as error:
+            return [str(error)]
     if not isinstance(design, designs.PoolDesign) or design.factor(spec.sampling.batch, pool_size) is not None:
         return []
     try:

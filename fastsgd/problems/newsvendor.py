@@ -73,6 +73,12 @@ def build(spec: Spec) -> SimulatedProblem:
     joint_excess(z, correlation, *gauss_legendre(16), noise)
     noise *= weight[:, None] * weight
     noise[np.diag_indices(d)] = [float(o * u) for o, u in zip(over, under, strict=True)]
+    # Of an antithetic pair: Z and -Z have correlation -R.
+    other, q = np.empty((d, d)), np.array([float(u / (u + o)) for o, u in zip(over, under, strict=True)])
+    joint_excess(z, -correlation, *gauss_legendre(16), other)
+    other[np.diag_indices(d)] = np.maximum(2.0 * q - 1.0, 0.0) - q * q
+    other *= weight[:, None] * weight
+    simulator = _simulator(over, under, location, scale, correlation, lognormal)
     return SimulatedProblem(
         kind="newsvendor",
         coordinates=[str(j) for j in range(d)],
@@ -80,8 +86,24 @@ def build(spec: Spec) -> SimulatedProblem:
         hessian=np.diag(hessian),
         noise=noise,
         metric=metric_matrix(spec, hessian=np.diag(hessian), noise=noise),
-        simulator=_simulator(over, under, location, scale, correlation, lognormal),
+        simulator=simulator,
+        paired=0.5 * (noise + other),
+        # Cov(-(o + u) 1{(C z)_j > scale_j z_j}, z_k) = -(o + u) phi(z_j) R^(1/2)_jk
+        cross=-(weight * _density(z))[:, None] * _root(correlation),
     )
+
+
+def _density(z: Array) -> Array:
+    return np.array([float(normal_density(Decimal(float(x)))) for x in z])
+
+
+def _root(correlation: Array) -> Array:
+    """Lower triangular root of R."""
+    from fastsgd.kernels.linalg import triangular_factor
+
+    root = np.empty_like(correlation)
+    triangular_factor(correlation, root)
+    return root
 
 
 def _costs(section: Newsvendor) -> tuple[list[Decimal], list[Decimal]]:

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from fastsgd.designs import Pool
+from fastsgd.designs import Pool, Simulation
 from fastsgd.errors import InputError
 from fastsgd.problems.base import Array
 
 if TYPE_CHECKING:
     from fastsgd.spec import Spec
     from fastsgd.spec.sections import Glm
+
+PAIRED, CROSS, VARIANCES = "antithetic_noise", "control_covariance", "control_variances"
 
 
 def of_arrays(spec: Spec, arrays: Mapping[str, Any], optimum: Array, metric: Array) -> Pool | None:
@@ -22,15 +24,32 @@ def of_arrays(spec: Spec, arrays: Mapping[str, Any], optimum: Array, metric: Arr
         features, targets = np.asarray(arrays["pool_features"]), np.asarray(arrays["pool_targets"])
         return Pool(
             features, targets, metric, _glm_gradients(spec, features, targets, optimum),
-            lambda name: _glm_column(spec, features, targets, name), lambda name: _array(spec, name),
+            lambda name: _glm_column(spec, features, targets, name), lambda name: array_of(spec, name),
         )  # fmt: skip
     if "pool_samples" in arrays:
         samples = np.asarray(arrays["pool_samples"])
         return Pool(
             samples, None, metric, lambda: _kept(arrays),
-            lambda name: _numbered(samples, name), lambda name: _array(spec, name),
+            lambda name: _numbered(samples, name), lambda name: array_of(spec, name),
         )  # fmt: skip
     return None
+
+
+def kept_simulation(spec: Spec, arrays: Mapping[str, Any], noise: Array) -> Simulation:
+    """What a design may know of a simulation problem, from the arrays that a run keeps of it."""
+
+    def kept(name: str) -> Array:
+        if name not in arrays or not np.isfinite(arrays[name]).all():
+            raise ValueError(
+                f"sampling.design = {spec.sampling.design} needs {name.replace('_', ' ')}, which this run does not hold; "
+                "predict the spec instead, or another design"
+            )
+        return np.asarray(arrays[name])
+
+    return Simulation(
+        noise, lambda: kept(PAIRED), lambda: kept(CROSS), np.asarray(arrays.get(VARIANCES, np.ones(1))),
+        lambda name: array_of(spec, name),
+    )  # fmt: skip
 
 
 def _glm_gradients(spec: Spec, features: Array, targets: Array, optimum: Array) -> Callable[[], Array]:
@@ -70,7 +89,7 @@ def _chosen(table: Mapping[str, Array], name: str) -> Array:
     return np.ascontiguousarray(table[name], dtype=np.float64)
 
 
-def _array(spec: Spec, name: str) -> Array:
+def array_of(spec: Spec, name: str) -> Array:
     try:
         array: Array = np.asarray(spec.array(name), dtype=np.float64)
     except InputError as error:

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastsgd.designs import Simulation
 from fastsgd.problems.base import Arm, Array, Problem
 from fastsgd.problems.matrices_check import check_file
+from fastsgd.problems.pools import array_of
 
 if TYPE_CHECKING:
     from fastsgd.spec import Spec
+
+
+PILOT = 2**22
+"""Samples from which the covariances of a design are found where there is no closed form."""
+_STREAMS = 1024
 
 
 @dataclass(frozen=True)
@@ -34,6 +42,32 @@ class Simulator:
     counts: NDArray[np.int64]
     width: int
 
+    @property
+    def variances(self) -> Array:
+        """Of the draws of a sample, float64[m]: normals, uniforms, exponentials."""
+        return np.repeat([1.0, 1.0 / 12.0, 1.0], self.counts)
+
+    def by(self, design: str, coefficient: Array | None = None) -> Simulator:
+        """The same with samples drawn by a design; coefficient: float64[d, m] of control variates."""
+        more = np.array([design == "antithetic", coefficient is not None], dtype=np.int64)
+        params = self.params if coefficient is None else np.concatenate([self.params, coefficient.ravel()])
+        return replace(self, params=params, counts=np.concatenate([self.counts[:3], more]))
+
+    def paired(self, theta: Array, samples: int = PILOT, seed: int = 0) -> Array:
+        """Covariance of the mean gradient of an antithetic pair at theta, float64[d, d], from a pilot."""
+        sums, products = self.by("antithetic").moments(theta, samples // _STREAMS, seed)
+        total = samples // _STREAMS * _STREAMS
+        mean = sums.sum(axis=0) / total
+        result: Array = products.sum(axis=0) / total - np.multiply.outer(mean, mean)
+        return 0.5 * (result + result.T)
+
+    def cross(self, theta: Array, samples: int = PILOT, seed: int = 0) -> Array:
+        """Cov(g, c) with the draws c of a sample at theta, float64[d, m], from a pilot."""
+        d, m = len(theta), int(self.counts[:3].sum())
+        sums, products = np.empty((_STREAMS, d)), np.empty((_STREAMS, d * m))
+        self.by("control-variate", np.zeros((d, m)))._collect(theta, samples // _STREAMS, seed, sums, products)
+        return products.sum(axis=0).reshape(d, m) / (samples // _STREAMS * _STREAMS)
+
     def advance(
         self, delta: Array, optimum: Array, batch: int, sizes: Array, seed: int, first_replicate: int, first_step: int
     ) -> None:
@@ -41,42 +75,61 @@ class Simulator:
         from fastsgd.kernels._jit import LANES
 
         blocks = -(-delta.shape[1] // LANES)
+        counts = self.counts if len(self.counts) == 5 else self.by("fresh").counts
         address = np.uint64(seed), np.uint64(first_replicate), np.uint64(first_step)
         import_module(f"fastsgd.kernels.{self.kernel}").advance(
-            blocks, delta, optimum, self.params, self.shape, self.counts, self.width, batch, sizes, *address
+            blocks, delta, optimum, self.params, self.shape, counts, self.width, batch, sizes, *address
         )
 
     def moments(self, theta: Array, samples: int, seed: int) -> tuple[Array, Array]:
         """Sums of g float64[R, d] and of g g' float64[R, d, d] over `samples` pilot samples of each of R = 1024 streams."""
+        d = len(theta)
+        sums, lower = np.empty((_STREAMS, d)), np.empty((_STREAMS, d * (d + 1) // 2))
+        self._collect(theta, samples, seed, sums, lower)
+        products, (rows, columns) = np.empty((_STREAMS, d, d)), np.tril_indices(d)
+        products[:, rows, columns] = products[:, columns, rows] = lower
+        return sums, products
+
+    def _collect(self, theta: Array, samples: int, seed: int, sums: Array, products: Array) -> None:
         from fastsgd.kernels._jit import LANES
 
-        d = len(theta)
-        sums, lower = np.empty((1024, d)), np.empty((1024, d * (d + 1) // 2))
+        counts = self.counts if len(self.counts) == 5 else self.by("fresh").counts
         import_module(f"fastsgd.kernels.{self.kernel}").collect(
-            1024 // LANES,
+            _STREAMS // LANES,
             theta,
             self.params,
             self.shape,
-            self.counts,
+            counts,
             self.width,
             samples,
             np.uint64(seed),
             sums,
-            lower,
+            products,
         )
-        products, (rows, columns) = np.empty((1024, d, d)), np.tril_indices(d)
-        products[:, rows, columns] = products[:, columns, rows] = lower
-        return sums, products
 
 
 @dataclass(frozen=True, kw_only=True)
 class SimulatedProblem(Problem):
-    """`simulator`: the kernel with its constants."""
+    """`simulator`: the kernel with its constants; paired, cross: closed forms of `designs.Simulation`, where there are."""
 
     simulator: Simulator
+    paired: Array | None = None
+    cross: Array | None = None
+
+    def simulation(self, spec: Spec) -> Simulation:
+        def paired() -> Array:
+            return self.simulator.paired(self.optimum) if self.paired is None else self.paired
+
+        def cross() -> Array:
+            return self.simulator.cross(self.optimum) if self.cross is None else self.cross
+
+        return Simulation(
+            self.noise, cache(paired), cache(cross), self.simulator.variances, lambda name: array_of(spec, name)
+        )
 
     def stepper(self, arms: Sequence[Arm]) -> SimulatedStepper:
-        return SimulatedStepper(self.simulator, self.optimum, arms)
+        simulator = self.simulator.by(arms[0].design, arms[0].coefficient)
+        return SimulatedStepper(simulator, self.optimum, arms)
 
 
 class SimulatedStepper:

@@ -77,11 +77,13 @@ def _body(spec: "Spec") -> dict[str, Any]:
 
 def _sampling(spec: "Spec") -> dict[str, Any]:
     form: dict[str, Any] = plain(spec.sampling.model_dump(exclude_none=True))
-    for key in ("strata", "probabilities"):
+    for key in ("strata", "probabilities", "coefficient"):
         if isinstance(form.get(key), dict) and "file" in form[key]:
             form[key]["file"] = _reference(spec, form[key]["file"])
     if "strata" in form:
         form.setdefault("allocation", "proportional")
+    if spec.sampling.design == "control-variate":
+        form.setdefault("coefficient", "optimal")
     if "probabilities" in form:
         from fastsgd.designs import importance
 
@@ -158,7 +160,7 @@ def _glm(spec: "Spec") -> dict[str, Any]:
 def _generate(spec: "Spec", family: str, source: sections.Generate) -> dict[str, Any]:
     """Of a population there are no `samples`; what has no effect is left out, as it was before there were such keys."""
     form: dict[str, Any] = plain(source.model_dump(exclude_none=True))
-    unused = {"samples"} if spec.sampling.design == "fresh" else set()
+    unused = {"samples"} if spec.sampling.design in sampling.FRESH else set()
     unused |= set() if family in ("linear", "huber") else {"noise"}
     unused |= set() if source.contamination else {"contamination", "outlier"}
     unused |= {"truth"} if source.truth == family else set()

@@ -89,6 +89,12 @@ class Spec(sections.Table):
         """Itself if it has a seed, else with a fresh one from the operating system."""
         return self if self.seed is not None else self.with_seed(secrets.randbits(64))
 
+    def plain_sampling(self) -> "Spec":
+        """The same spec with nothing but design and batch in [sampling]; not checked."""
+        raw = self.raw()
+        kept = {key: value for key, value in raw["sampling"].items() if key in ("design", "batch")}
+        return self.build(raw | {"sampling": kept}, self._files)
+
     def with_overrides(self, changes: Sequence[str] | Mapping[str, Any]) -> "Spec":
         """A checked copy with `a.b=c` overrides, or a mapping of dotted keys to values. Raises SpecError."""
         from fastsgd.spec.load import change

@@ -174,7 +174,7 @@ def _generate(problem: Raw, generate: Raw, key: str, design: Any) -> Iterator[Is
     if generate.get("truth") is not None and family in ("linear", "huber", "poisson"):
         rule = f'{key}.truth is only for family = "logistic" or "probit", got {show(generate["truth"])}'
         yield Issue(f"{key}.truth", f"{rule}; remove it")
-    if generate and "samples" not in generate and design != "fresh":
+    if generate and "samples" not in generate and design not in sampling.FRESH:
         rule = f"{key}.samples is required, got nothing"
         yield Issue(f"{key}.samples", f'{rule}; give the size of the pool, such as 1000, or design = "fresh"')
 
@@ -200,7 +200,13 @@ def _own(raw: Raw) -> Iterator[Issue]:
 
 def _design(raw: Raw, kind: str) -> Iterator[Issue]:
     generated = kind == "glm" and "generate" in table(raw, "problem", "data")
-    yield from sampling.check(raw, sections.has_pool(raw.get("problem")), _what(raw, kind), either=generated)
+    yield from sampling.check(
+        raw,
+        sections.has_pool(raw.get("problem")),
+        _what(raw, kind),
+        either=generated,
+        simulated=generated or kind in ("newsvendor", "queue"),
+    )
 
 
 def _what(raw: Raw, kind: str) -> str:

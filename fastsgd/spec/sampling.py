@@ -7,11 +7,13 @@ from pydantic import Discriminator, Field, Tag
 
 from fastsgd.spec.fields import FileName, Name, about
 from fastsgd.spec.messages import Issue, choices, nearest, show
-from fastsgd.spec.tables import Table, list_or_table, name_or_table
+from fastsgd.spec.tables import MetricFile, Table, list_or_table, name_or_table
 
 Raw = Mapping[str, Any]
 DEFAULT = {True: "without-replacement", False: "fresh"}
 """The design of a problem with, and without, a pool."""
+FRESH = ("fresh", "antithetic", "control-variate")
+"""Designs on fresh samples."""
 BASIC = ("design", "batch")
 EXAMPLES = {
     "strata": '"target", { column = "age", groups = 4 } or { file = "labels.npy" }',
@@ -68,12 +70,19 @@ class Sampling(Table):
         | None
     ) = about(EXAMPLES["probabilities"], default=None)
     uniform: Annotated[float, about("a number from 0 to 1, such as 0.1", ge=0, le=1)] | None = None
+    coefficient: (
+        Annotated[
+            Annotated[Literal["optimal"], Tag("<one>")] | Annotated[MetricFile, Tag("<table>")],
+            Discriminator(name_or_table),
+        ]
+        | None
+    ) = about('"optimal" or { file = "B.npy" }', default=None)
 
 
 KEYS = tuple(Sampling.model_fields)
 
 
-def check(raw: Raw, pool: bool, what: str, either: bool = False) -> Iterator[Issue]:
+def check(raw: Raw, pool: bool, what: str, either: bool = False, simulated: bool = False) -> Iterator[Issue]:
     """What is wrong between the keys of a raw [sampling]; `what` names the problem, which `either` has a pool or not."""
     from fastsgd import designs
 
@@ -98,6 +107,9 @@ def check(raw: Raw, pool: bool, what: str, either: bool = False) -> Iterator[Iss
             "sampling.design", f"sampling.design must be {allowed}, got {show(name)}; change it ({what} {reason})"
         )
         return
+    if isinstance(design, designs.SimulationDesign) and not simulated:
+        rule = f"sampling.design = {show(name)} is for problems simulated from draws (newsvendor, queue, glm with generate)"
+        yield Issue("sampling.design", f"{rule}, got {what}; give another design")
     for key in KEYS:
         if key in table and key not in (*BASIC, *design.needs, *design.takes):
             rule = f'sampling.{key} has no use with sampling.design = "{name}", got {show(table[key])}'
@@ -128,5 +140,7 @@ def _source(key: str, value: Any) -> Iterator[Issue]:
 
 def files(sampling: Sampling) -> list[str]:
     """Names of the files of the table."""
-    tables = (sampling.strata, sampling.probabilities)
-    return [table.file for table in tables if isinstance(table, Strata | Chances) and table.file is not None]
+    tables = (sampling.strata, sampling.probabilities, sampling.coefficient)
+    return [
+        table.file for table in tables if isinstance(table, Strata | Chances | MetricFile) and table.file is not None
+    ]

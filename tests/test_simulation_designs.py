@@ -43,11 +43,16 @@ def one_step(problem: dict, design: str, count: int) -> tuple[np.ndarray, object
 
 
 def largest_z(values: np.ndarray, covariance: np.ndarray) -> float:
-    """Largest |measured - expected| / standard error over the entries of the covariance."""
+    """Largest |measured - expected| / standard error over the entries of the covariance.
+
+    A coordinate in which the pairs cancel exactly (the intercept of a symmetric model) has rounding alone.
+    """
     u = values - values.mean(0)
     i, j = np.tril_indices(values.shape[1])
     products = u[:, i] * u[:, j]
-    return float(np.max(np.abs(products.mean(0) - covariance[i, j]) / (products.std(0) / np.sqrt(len(values)))))
+    rounding = 1e-14 * float(np.trace(covariance))
+    error = products.std(0) / np.sqrt(len(values)) + rounding
+    return float(np.max(np.abs(products.mean(0) - covariance[i, j]) / error))
 
 
 @pytest.mark.slow
@@ -59,7 +64,7 @@ def test_a_million_steps_at_the_optimum(problem: dict, design: str) -> None:
     Where it comes from a pilot of 2^22 samples, against 8 million here, its own error is 1.4 times as large: 12 in all.
     """
     values, arm = one_step(problem, design, 1_000_000)
-    assert np.all(np.abs(values.mean(0)) < 5 * values.std(0) / np.sqrt(len(values)))
+    assert np.all(np.abs(values.mean(0)) < 5 * values.std(0) / np.sqrt(len(values)) + 1e-14)
     known = problem is NEWSVENDOR
     assert largest_z(values, arm.covariance) < (5 if known else 12)
     assert largest_z(values, arm.problem.noise / 8) > 25

@@ -101,7 +101,11 @@ def check(raw: Raw, pool: bool, what: str, either: bool = False, simulated: bool
         yield Issue("sampling.design", f"{rule}; {remedy}")
         return
     if design.pooled != pool and not either:
-        allowed = choices([other for other in designs.names() if designs.get(other).pooled == pool])
+        found = {other: designs.get(other) for other in designs.names()}
+        fitting = {other: one for other, one in found.items() if one.pooled == pool}
+        allowed = choices(
+            [other for other, one in fitting.items() if simulated or not isinstance(one, designs.SimulationDesign)]
+        )
         reason = "draws from a finite pool" if pool else "has no pool to draw from"
         yield Issue(
             "sampling.design", f"sampling.design must be {allowed}, got {show(name)}; change it ({what} {reason})"

@@ -84,7 +84,7 @@ def run(command: Sequence[str], chunk: Callable[[int], bytes], show: bool = True
 
 
 def failures(printed: str) -> tuple[int, list[str]]:
-    """(tests, those that failed) of a dieharder or PractRand report; a WEAK result of dieharder is resolved by itself (-Y 1)."""
+    """(tests, those that failed) of a dieharder or PractRand report; dieharder resolves a WEAK result by itself (-Y 1)."""
     results = [line for line in printed.splitlines() if re.search(r"PASSED|WEAK|FAILED", line)]
     found = [line.strip() for line in results if "FAILED" in line]
     found += [line.strip() for line in printed.splitlines() if re.search(r"\bFAIL\b", line)]
@@ -103,7 +103,9 @@ def batteries(quick: bool) -> list[tuple[str, list[list[str]]]]:
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--order", action="append", choices=ORDERS, help="neighbours in the stream (default: all three)")
+    parser.add_argument(
+        "--order", action="append", choices=ORDERS, help="neighbours in the stream (default: all three)"
+    )
     parser.add_argument("--quick", action="store_true", help="seven tests of dieharder, in minutes")
     parser.add_argument("--seed", type=int, default=20261123)
     parser.add_argument("--control", action="store_true", help="only the broken stream; succeeds if a battery fails it")

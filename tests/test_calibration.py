@@ -7,7 +7,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
-from verification.statistics import CONTROL, CONTROLS, ENOUGH, KINDS, calibrate  # noqa: E402
+from verification.statistics import CONTROL, CONTROLS, ENOUGH, KINDS, calibrate
 
 pytestmark = pytest.mark.slow
 

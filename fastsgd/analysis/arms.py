@@ -19,7 +19,9 @@ Array = NDArray[np.float64]
 
 LIMIT = "(step size -> 0)"
 ROUNDING = 1e-9
-FEWEST_REPLICATES = 30  # a skewness-corrected sample standard error is trusted from here on
+FEWEST_REPLICATES = (
+    256  # from here on 95 % intervals from the scatter of such differences cover 94 to 95 %; 64 give 93 %
+)
 
 
 def ratio_rows(predictions: Sequence[Prediction], observed: Sequence[Observed]) -> Iterator[Row]:

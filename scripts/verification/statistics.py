@@ -76,7 +76,12 @@ CONTROLS = {
     "logistic": "sampling.batch=7",
     "newsvendor": "sampling.batch=36",
 }
-SIZES = {"linear": 256, "logistic": 256, "newsvendor": 256}  # replicates of a group where errors come from the sample
+SIZES = {
+    "arms": 256,
+    "linear": 256,
+    "logistic": 256,
+    "newsvendor": 256,
+}  # replicates of a group where errors come from the sample
 
 
 class Part:

@@ -36,7 +36,7 @@ _QUADRATIC = {
     "record": {"steps": [1, 6, 40]},
 }
 _POOL = {"samples": 60, "dimension": 3, "seed": 4}
-_SMALLER = {"arms": {"a": {}, "b": {"step.size": 0.1}, "c": {"step.size": 0.05}}}
+_SMALLER = {"arms": {"a": {}, "b": {"step.size": 0.1}}, "record": {"steps": [50]}}
 
 
 def _pool(family: str, **changes: Any) -> dict[str, Any]:
@@ -65,8 +65,8 @@ KINDS: dict[str, dict[str, Any]] = {
         },
         "sampling": {"batch": 32},
         "step": {"size": 0.2},
-        "record": {"steps": [80]},
-        "arms": {"a": {}, "b": {"step.size": 0.1}, "c": {"step.size": 0.05}},
+        "record": {"steps": [50]},
+        "arms": {"a": {}, "b": {"step.size": 0.1}},
     },
 }
 CONTROL = "step.size=0.11"

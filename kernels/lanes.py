@@ -134,13 +134,72 @@ def store_interleaved(typingctx, array, index, a, b):
     return types.void(array, types.uint64, a, b), emit
 
 
+def _row(context, builder, array_type, array, rows_type, rows, column, row):
+    """Pointer to element rows[row] + column of a flat array."""
+    table = context.make_array(rows_type)(context, builder, rows).data
+    start = builder.load(builder.gep(table, [ir.Constant(ir.IntType(64), row)]), align=8)
+    data = context.make_array(array_type)(context, builder, array).data
+    return builder.gep(data, [builder.add(start, column)])
+
+
 @intrinsic(prefer_literal=True)
-def lane_sums(typingctx, p0, p1, p2, p3, p4, p5, p6, p7):
-    """Lane i of the result is the sum of the eight lanes of p_i, as ((0+4)+(2+6)) + ((1+5)+(3+7))."""
+def prefetch_rows(typingctx, array, rows, column):
+    """Ask for the cache lines that hold array[rows[i] + column], i < 8; changes no value."""
+
+    def emit(context, builder, sig, args):
+        kind = ir.IntType(8).as_pointer()
+        function = builder.module.declare_intrinsic(
+            "llvm.prefetch.p0i8", (), ir.FunctionType(ir.VoidType(), [kind, _I32, _I32, _I32])
+        )
+        read, keep, data_cache = (ir.Constant(_I32, v) for v in (0, 3, 1))
+        for i in range(8):
+            pointer = _row(context, builder, sig.args[0], args[0], sig.args[1], args[1], args[2], i)
+            builder.call(function, [builder.bitcast(pointer, kind), read, keep, data_cache])
+        return context.get_dummy_value()
+
+    return types.void(array, rows, types.uint64), emit
+
+
+@intrinsic(prefer_literal=True)
+def panel_dots(typingctx, panel, array, rows, column, vectors, places):
+    """Add array[rows[i] + column : ...] * vectors[places[i] + column : ...] to row i of a panel, fused."""
+
+    def emit(context, builder, sig, args):
+        value, kind = args[0], panel.vector.llvm.as_pointer()
+        for i in range(panel.rows):
+            left = _row(context, builder, sig.args[1], args[1], sig.args[2], args[2], args[3], i)
+            right = _row(context, builder, sig.args[4], args[4], sig.args[5], args[5], args[3], i)
+            factors = [builder.load(builder.bitcast(pointer, kind), align=8) for pointer in (left, right)]
+            total = _call(builder, "fma", panel.vector.llvm, [*factors, builder.extract_value(value, i)])
+            value = builder.insert_value(value, total, i)
+        return value
+
+    return panel(panel, array, rows, types.uint64, vectors, places), emit
+
+
+@intrinsic(prefer_literal=True)
+def panel_dot(typingctx, panel, array, rows, column, x):
+    """Add array[rows[i] + column : ...] * x to row i of a panel, fused; x is a vector."""
+
+    def emit(context, builder, sig, args):
+        value, kind = args[0], panel.vector.llvm.as_pointer()
+        for i in range(panel.rows):
+            pointer = _row(context, builder, sig.args[1], args[1], sig.args[2], args[2], args[3], i)
+            row = builder.load(builder.bitcast(pointer, kind), align=8)
+            total = _call(builder, "fma", panel.vector.llvm, [row, args[4], builder.extract_value(value, i)])
+            value = builder.insert_value(value, total, i)
+        return value
+
+    return panel(panel, array, rows, types.uint64, x), emit
+
+
+@intrinsic(prefer_literal=True)
+def lane_sums(typingctx, panel):
+    """Lane i of the result is the sum of the eight lanes of row i of a panel, as ((0+4)+(2+6)) + ((1+5)+(3+7))."""
 
     def emit(context, builder, sig, args):
         # Each level adds the upper to the lower half of what is left of every vector, two vectors at a time.
-        level, width = list(args), 8
+        level, width = [builder.extract_value(args[0], i) for i in range(8)], 8
         while width > 1:
             half = width // 2
             starts = range(0, 8, width)
@@ -154,7 +213,22 @@ def lane_sums(typingctx, p0, p1, p2, p3, p4, p5, p6, p7):
             width = half
         return level[0]
 
-    return p0(p0, p1, p2, p3, p4, p5, p6, p7), emit
+    return panel.vector(panel), emit
+
+
+@intrinsic(prefer_literal=True)
+def gather_rows(typingctx, array, rows, column):
+    """The eight elements array[rows[i] + column] of a flat float64 array."""
+    result = Vector("f", 8)
+
+    def emit(context, builder, sig, args):
+        value = ir.Constant(result.llvm, ir.Undefined)
+        for i in range(8):
+            pointer = _row(context, builder, sig.args[0], args[0], sig.args[1], args[1], args[2], i)
+            value = builder.insert_element(value, builder.load(pointer, align=8), ir.Constant(_I32, i))
+        return value
+
+    return result(array, rows, types.uint64), emit
 
 
 @intrinsic(prefer_literal=True)
@@ -176,22 +250,6 @@ def panel_gather(typingctx, panel, array, index, x):
         return rows
 
     return panel(panel, array, types.uint64, types.float64), emit
-
-
-@intrinsic(prefer_literal=True)
-def gather(typingctx, array, i0, i1, i2, i3, i4, i5, i6, i7):
-    """The eight elements array[i0], ..., array[i7] of a flat float64 array."""
-    result = Vector("f", 8)
-
-    def emit(context, builder, sig, args):
-        data = context.make_array(sig.args[0])(context, builder, args[0]).data
-        value = ir.Constant(result.llvm, ir.Undefined)
-        for lane, index in enumerate(args[1:]):
-            element = builder.load(builder.gep(data, [index]), align=8)
-            value = builder.insert_element(value, element, ir.Constant(_I32, lane))
-        return value
-
-    return result(array, *[types.uint64] * 8), emit
 
 
 @intrinsic(prefer_literal=True)

@@ -1,0 +1,120 @@
+"""Batches of rows of a packed pool: margins and derivatives of the loss eight samples at a time, sums, and the step.
+
+A row is a multiple of 8 doubles, aligned to a cache line: features, zeros, and the target last; `width` is its length.
+`ring` (uint32) holds batches of row numbers; what stands behind a batch must be row numbers of the pool too.
+"""
+
+import numpy as np
+
+from ._jit import inline, leaf
+from .lanes import gather_rows, lane_sums, panel_dot, panel_dots, panel_gather, prefetch_rows
+from .links import residual
+from .vector import fma, lane_numbers, load, panel_store, panel_zero, select, store
+
+_0, _1, _2, _3, _8 = (np.uint64(i) for i in (0, 1, 2, 3, 8))
+_NEAR = 2**12  # doubles; a pool up to this size stays in the first-level cache by itself
+
+
+@inline
+def is_far(pool):
+    """True if rows must be asked for before they are needed."""
+    return pool.size > _NEAR
+
+
+@inline
+def _find(ring, at, width, rows):
+    """rows[:8]: where the rows of the samples ring[at : at + 8] begin in the pool."""
+    for i in range(_8):
+        rows[i] = np.uint64(ring[at + i]) * width
+
+
+@inline
+def _fetch(pool, rows, width):
+    """Ask for eight rows."""
+    for j in range(_0, width, _8):
+        prefetch_rows(pool, rows, j)
+
+
+@leaf
+def derivatives(family, pool, width, ring, at, later, apart, alive, far, b, theta, origin, rows, stride, out):
+    """dl/dz at the batches of `alive` replicates, replicate after replicate for each eight samples.
+
+    Batch v stands at ring[at + v apart :], the one to ask for (if far) at ring[later + v apart :], its iterate at
+    theta[origin + v width :], its results go to out[v stride : v stride + b]; out has room for whole eights, what stands
+    there beyond b has no meaning. rows: uint64[8], working memory.
+    """
+    for i in range(_0, b, _8):
+        for v in range(alive):
+            place = v * apart + i
+            if far:
+                _find(ring, later + place, width, rows)
+                _fetch(pool, rows, width)
+            _find(ring, at + place, width, rows)
+            p, start = panel_zero(8, 8), origin + v * width
+            for j in range(_0, width, _8):
+                p = panel_dot(p, pool, rows, j, load(theta, start + j, 8))
+            store(out, v * stride + i, residual(family, lane_sums(p), gather_rows(pool, rows, width - _1)))
+
+
+@leaf
+def derivatives_together(family, pool, width, ring, at, later, apart, far, theta, origin, rows, places, stride, out):
+    """The same for batches of up to `stride` = 1, 2 or 4 samples of 8 / stride replicates, in one vector."""
+    if far:
+        for i in range(_8):
+            rows[i] = np.uint64(ring[later + i // stride * apart + i % stride]) * width
+        _fetch(pool, rows, width)
+    for i in range(_8):
+        rows[i] = np.uint64(ring[at + i // stride * apart + i % stride]) * width
+        places[i] = origin + i // stride * width
+    p = panel_zero(8, 8)
+    for j in range(_0, width, _8):
+        p = panel_dots(p, pool, rows, j, theta, places)
+    store(out, _0, residual(family, lane_sums(p), gather_rows(pool, rows, width - _1)))
+
+
+def _adder(lines):
+    """Sums of `lines` cache lines of coordinates, from coordinate j on, for two batches side by side."""
+
+    @inline
+    def add(pool, width, ring, at_0, at_1, b, weights, of_0, of_1, j, out):
+        first, second = panel_zero(lines, 8), panel_zero(lines, 8)
+        for i in range(b):
+            first = panel_gather(first, pool, np.uint64(ring[at_0 + i]) * width + j, weights[of_0 + i])
+            second = panel_gather(second, pool, np.uint64(ring[at_1 + i]) * width + j, weights[of_1 + i])
+        panel_store(out, j, first)
+        panel_store(out, width + j, second)
+
+    return add
+
+
+_add_4 = _adder(4)
+_add_3 = _adder(3)
+_add_2 = _adder(2)
+_add_1 = _adder(1)
+
+
+@leaf
+def add_up(pool, width, ring, at_0, at_1, b, weights, of_0, of_1, out):
+    """out[v width + j] = sum over batch v of weights[of_v + i] x_ij, in the order of the batch; v = 0, 1."""
+    j = _0
+    while j + np.uint64(32) <= width:
+        _add_4(pool, width, ring, at_0, at_1, b, weights, of_0, of_1, j, out)
+        j += np.uint64(32)
+    rest = (width - j) >> _3
+    if rest == _3:
+        _add_3(pool, width, ring, at_0, at_1, b, weights, of_0, of_1, j, out)
+    elif rest == _2:
+        _add_2(pool, width, ring, at_0, at_1, b, weights, of_0, of_1, j, out)
+    elif rest == _1:
+        _add_1(pool, width, ring, at_0, at_1, b, weights, of_0, of_1, j, out)
+
+
+@inline
+def step(state, theta, at, centre, total, of, width, d, ridge, scale, eta):
+    """One step of one replicate and arm, state (Delta) and theta at `at`, from its summed gradient at total[of:]."""
+    for j in range(_0, width, _8):
+        g = fma(ridge, load(theta, at + j, 8), load(total, of + j, 8) * scale)
+        # The sum also ran over the target, which is no coordinate.
+        delta = select(lane_numbers(8) + j < d, fma(-eta, g, load(state, at + j, 8)), 0.0)
+        store(state, at + j, delta)
+        store(theta, at + j, load(centre, j, 8) + delta)

@@ -19,15 +19,18 @@ What a step does stands in `samples`: derivatives of the loss, their sum over th
 weights is a method of `draws`; batches with weights are `glm_weighted`'s.
 """
 
+import functools
+
 import numpy as np
 
 from ._jit import inline
 from .draws import draw, make_plan, make_scratch
-from .parallel import parallel
-from .samples import add_up, derivatives, derivatives_together, is_far, step
+from .parallel import address_of, call, parallel
+from .samples import add_up, derivatives, derivatives_together, is_far, step, straight
 from .views import workspaces
 
 _0, _1, _2, _3, _4, _7, _8 = (np.uint64(i) for i in (0, 1, 2, 3, 4, 7, 8))
+_STRAIGHT = 8  # cache lines of a row up to which code without loops pays
 _LATENCY = np.uint64(64)  # cache lines of a batch below which its rows are asked for two steps ahead
 
 
@@ -56,13 +59,27 @@ def _place(plan, step):
     return ((step // plan.steps) & _1) * plan.size + step % plan.steps * plan.pitch
 
 
+_straight = functools.cache(straight)
+
+
+@functools.cache
+def _narrow(lines, family):
+    """Address of the straight code for rows of so many cache lines, compiled when first wanted; 0 for long rows."""
+    if lines > _STRAIGHT:
+        return _0
+    doubles, words = np.zeros(0), np.zeros(0, np.uint32)
+    return address_of(_straight(lines, family), (doubles, words, _0, _0, _0, True, _0, doubles, _0, _0, doubles))
+
+
 @parallel
-def _task(task, tasks, delta, optimum, pool, n, ridge, family, b, design, etas, seed, first_replicate, first_step):
+def _task(
+    task, tasks, delta, optimum, pool, n, ridge, family, narrow, b, design, etas, seed, first_replicate, first_step
+):
     """The part of `advance_glm` that is number `task` of `tasks`: some successive groups of replicates in flight.
 
     centre: the optimum, padded; state, theta: Delta and centre + Delta of the replicates of each arm; weights: dl/dz of
     their batches, `stride` apart; total: two gradient sums; ring: two bulks of batches a replicate, of which one is
-    drawn when the last batch of the other is asked for.
+    drawn when the last batch of the other is asked for. narrow: address of `samples.straight` for these rows, or 0.
     """
     plan = make_plan(n, b, design)
     scratch = make_scratch(plan)
@@ -112,6 +129,9 @@ def _task(task, tasks, delta, optimum, pool, n, ridge, family, b, design, etas, 
                     derivatives_together(
                         family, pool, width, ring, here, later, size, ask, theta, origin, rows, places, stride, weights
                     )
+                elif narrow != _0:
+                    batches = (pool, ring, here, later, size, ask, b, theta, origin, stride, weights)
+                    call(narrow, np.int64(alive), batches)
                 else:
                     derivatives(
                         family, pool, width, ring, here, later, size, alive, ask, b, theta, origin, rows, stride, weights
@@ -140,4 +160,5 @@ def advance_glm(delta, optimum, pool, n, ridge, family, b, design, etas, seed, f
     A replicate that diverges overflows to infinities and NaN, which stay. Returns 0.
     """
     address = (seed, first_replicate, first_step)
-    return _task(tasks, tasks, delta, optimum, pool, n, ridge, family, b, design, etas, *address)
+    narrow = _narrow(pool.size // int(n) // 8, int(family)) if b > _4 else _0
+    return _task(tasks, tasks, delta, optimum, pool, n, ridge, family, narrow, b, design, etas, *address)

@@ -23,7 +23,7 @@ from ._jit import jit, pjit
 
 
 @intrinsic
-def _call(typingctx, address, item, args):
+def call(typingctx, address, item, args):
     """Call the compiled function (int64 item, *args) -> int64 at an address."""
     given = (types.int64, *args.types)
 
@@ -40,11 +40,12 @@ def _call(typingctx, address, item, args):
 @pjit
 def _loop(address, count, *args):
     for item in prange(count):
-        _call(address, np.int64(item), args)
+        call(address, np.int64(item), args)
     return 0
 
 
-def _address(compiled, args):
+def address_of(compiled, args):
+    """Address of a compiled function for `call`, of (int64, *args) with arguments of the types of `args`."""
     kinds = (types.int64, *(typeof(arg) for arg in args))
     compiled.compile(kinds)
     found = compiled.overloads[kinds]
@@ -61,7 +62,7 @@ def parallel(function):
     def run(count, *args):
         key = compute_fingerprint(args)
         if key not in addresses:
-            addresses[key] = _address(compiled, args)
+            addresses[key] = address_of(compiled, args)
         return _loop(addresses[key], count, *args)
 
     run.sequential = compiled

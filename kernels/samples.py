@@ -9,6 +9,7 @@ import numpy as np
 from ._jit import inline, leaf
 from .lanes import gather_rows, lane_sums, panel_dot, panel_dots, panel_gather, prefetch_rows
 from .links import residual
+from .rows import dot_eight, fetch_eight, last_of_eight
 from .vector import fma, lane_numbers, load, panel_store, panel_zero, select, store
 
 _0, _1, _2, _3, _8 = (np.uint64(i) for i in (0, 1, 2, 3, 8))
@@ -54,6 +55,24 @@ def derivatives(family, pool, width, ring, at, later, apart, alive, far, b, thet
             for j in range(_0, width, _8):
                 p = panel_dot(p, pool, rows, j, load(theta, start + j, 8))
             store(out, v * stride + i, residual(family, lane_sums(p), gather_rows(pool, rows, width - _1)))
+
+
+def straight(lines, family):
+    """`derivatives` for rows of so many cache lines and one family: the same numbers from code without inner loops."""
+
+    @leaf
+    def narrow(alive, pool, ring, at, later, apart, far, b, theta, origin, stride, out):
+        for i in range(_0, b, _8):
+            for v in range(np.uint64(alive)):
+                place = v * apart + i
+                if far:
+                    fetch_eight(pool, ring, later + place, lines)
+                p = dot_eight(pool, ring, at + place, lines, theta, origin + v * np.uint64(8 * lines))
+                y = last_of_eight(pool, ring, at + place, lines)
+                store(out, v * stride + i, residual(family, lane_sums(p), y))
+        return np.int64(0)
+
+    return narrow
 
 
 @leaf

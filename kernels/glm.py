@@ -12,7 +12,7 @@ Nothing of it depends on lanes, threads or how many replicates are in flight.
 
 A row of the pool is a multiple of 8 doubles, aligned to a cache line: features, zeros, and the target last. Several
 replicates are advanced side by side, because the operations of a single one wait for each other, and because eight
-samples fill a vector: two of them, or eight slots together where a batch is smaller than five. The rows of a later
+samples fill a vector: two of them, or eight slots together where a batch is one or two. The rows of a later
 step are asked for while this one is computed: batches do not depend on the iterate.
 
 What a step does stands in `samples`: derivatives of the loss, their sum over the batch, the step. A design of equal
@@ -29,7 +29,8 @@ from .parallel import address_of, call, parallel
 from .samples import add_up, derivatives, derivatives_together, is_far, step, straight
 from .views import workspaces
 
-_0, _1, _2, _3, _4, _7, _8 = (np.uint64(i) for i in (0, 1, 2, 3, 4, 7, 8))
+_0, _1, _2, _7, _8 = (np.uint64(i) for i in (0, 1, 2, 7, 8))
+_TOGETHER = 2  # largest batch that shares a vector with other replicates'
 _STRAIGHT = 8  # cache lines of a row up to which code without loops pays
 _LATENCY = np.uint64(64)  # cache lines of a batch below which its rows are asked for two steps ahead
 
@@ -68,7 +69,9 @@ def _narrow(lines, family):
     if lines > _STRAIGHT:
         return _0
     doubles, words = np.zeros(0), np.zeros(0, np.uint32)
-    return address_of(_straight(lines, family), (doubles, words, _0, _0, _0, True, _0, doubles, _0, _0, doubles))
+    return address_of(
+        _straight(lines, family), (doubles, words, _0, _0, _0, True, _0, doubles, _0, _0, doubles, doubles)
+    )
 
 
 @parallel
@@ -86,10 +89,10 @@ def _task(
     b, size = plan.b, _2 * plan.size
     arms, replicates, d = np.uint64(delta.shape[0]), np.uint64(delta.shape[1]), np.uint64(delta.shape[2])
     steps, width = np.uint64(etas.shape[1]), np.uint64(pool.size // n)
-    together = b <= _4
+    together = b <= _TOGETHER
     stride = (b + _7) & ~_7
     if together:
-        stride = _4 if b == _3 else b
+        stride = b
     flight = _8 // stride if together else _2
     far, ahead = is_far(pool), _2 if b * width < _8 * _LATENCY else _1
     inverse = 1.0 / np.float64(b)
@@ -125,21 +128,37 @@ def _task(
             for a in range(arms):
                 # The arms share the batch: the first asks for the rows of a later one.
                 ask, origin = far and a == _0, a * flight * width
-                if together:
+                if narrow != _0:
+                    batches = (pool, ring, here, later, size, ask, b, theta, origin, stride, weights, total)
+                    call(narrow, np.int64(alive), batches)
+                elif together:
                     derivatives_together(
                         family, pool, width, ring, here, later, size, ask, theta, origin, rows, places, stride, weights
                     )
-                elif narrow != _0:
-                    batches = (pool, ring, here, later, size, ask, b, theta, origin, stride, weights)
-                    call(narrow, np.int64(alive), batches)
                 else:
                     derivatives(
-                        family, pool, width, ring, here, later, size, alive, ask, b, theta, origin, rows, stride, weights
+                        family,
+                        pool,
+                        width,
+                        ring,
+                        here,
+                        later,
+                        size,
+                        alive,
+                        ask,
+                        b,
+                        theta,
+                        origin,
+                        rows,
+                        stride,
+                        weights,
                     )
                 for v in range(_0, alive, _2):
                     # The last of an odd number is added up beside itself.
                     w = min(v + _1, alive - _1)
-                    add_up(pool, width, ring, here + v * size, here + w * size, b, weights, v * stride, w * stride, total)
+                    if narrow == _0:
+                        at_0, at_1 = here + v * size, here + w * size
+                        add_up(pool, width, ring, at_0, at_1, b, weights, v * stride, w * stride, total)
                     for u in range(v, w + _1):
                         of, at = (u - v) * width, origin + u * width
                         step(state, theta, at, centre, total, of, width, d, ridge, inverse, etas[a, k])
@@ -160,5 +179,5 @@ def advance_glm(delta, optimum, pool, n, ridge, family, b, design, etas, seed, f
     A replicate that diverges overflows to infinities and NaN, which stay. Returns 0.
     """
     address = (seed, first_replicate, first_step)
-    narrow = _narrow(pool.size // int(n) // 8, int(family)) if b > _4 else _0
+    narrow = _narrow(pool.size // int(n) // 8, int(family)) if b > _TOGETHER else _0
     return _task(tasks, tasks, delta, optimum, pool, n, ridge, family, narrow, b, design, etas, *address)

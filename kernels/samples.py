@@ -57,27 +57,9 @@ def derivatives(family, pool, width, ring, at, later, apart, alive, far, b, thet
             store(out, v * stride + i, residual(family, lane_sums(p), gather_rows(pool, rows, width - _1)))
 
 
-def straight(lines, family):
-    """`derivatives` for rows of so many cache lines and one family: the same numbers from code without inner loops."""
-
-    @leaf
-    def narrow(alive, pool, ring, at, later, apart, far, b, theta, origin, stride, out):
-        for i in range(_0, b, _8):
-            for v in range(np.uint64(alive)):
-                place = v * apart + i
-                if far:
-                    fetch_eight(pool, ring, later + place, lines)
-                p = dot_eight(pool, ring, at + place, lines, theta, origin + v * np.uint64(8 * lines))
-                y = last_of_eight(pool, ring, at + place, lines)
-                store(out, v * stride + i, residual(family, lane_sums(p), y))
-        return np.int64(0)
-
-    return narrow
-
-
 @leaf
 def derivatives_together(family, pool, width, ring, at, later, apart, far, theta, origin, rows, places, stride, out):
-    """The same for batches of up to `stride` = 1, 2 or 4 samples of 8 / stride replicates, in one vector."""
+    """The same for batches of `stride` = 1 or 2 samples of 8 / stride replicates, in one vector."""
     if far:
         for i in range(_8):
             rows[i] = np.uint64(ring[later + i // stride * apart + i % stride]) * width
@@ -110,6 +92,37 @@ _add_4 = _adder(4)
 _add_3 = _adder(3)
 _add_2 = _adder(2)
 _add_1 = _adder(1)
+
+
+def straight(lines, family):
+    """`derivatives` and `add_up` of up to two replicates, for rows of so many cache lines and one family.
+
+    The same numbers from code without inner loops: sums of batch v to total[8 lines v :].
+    """
+
+    @leaf
+    def narrow(alive, pool, ring, at, later, apart, far, b, theta, origin, stride, out, total):
+        width = np.uint64(8 * lines)
+        for i in range(_0, b, _8):
+            for v in range(np.uint64(alive)):
+                place = v * apart + i
+                if far:
+                    fetch_eight(pool, ring, later + place, lines)
+                p = dot_eight(pool, ring, at + place, lines, theta, origin + v * width)
+                y = last_of_eight(pool, ring, at + place, lines)
+                store(out, v * stride + i, residual(family, lane_sums(p), y))
+        # One alone is added up beside itself.
+        last = np.uint64(alive) - _1
+        first, second = panel_zero(lines, 8), panel_zero(lines, 8)
+        for i in range(b):
+            first = panel_gather(first, pool, np.uint64(ring[at + i]) * width, out[i])
+            beside = np.uint64(ring[at + last * apart + i]) * width
+            second = panel_gather(second, pool, beside, out[last * stride + i])
+        panel_store(total, _0, first)
+        panel_store(total, width, second)
+        return np.int64(0)
+
+    return narrow
 
 
 @leaf

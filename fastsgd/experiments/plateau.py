@@ -37,7 +37,10 @@ def _rows(view: View) -> Iterator[Row]:
     leading = {p.model.arm: p.plateau()[1] for p in predictions}
     for row in view.averages(case):
         if row.quantity in ("time-averaged risk", "time-averaged covariance"):
-            yield row.but(leading=leading[row.where] if row.quantity.endswith("risk") else None)
+            # On shared draws the second arm repeats the first; their ratio is tested.
+            first = row.where == predictions[0].model.arm
+            lead = leading[row.where] if row.quantity.endswith("risk") else None
+            yield row.but(leading=lead, tested=row.tested and first)
         elif row.quantity.startswith("time-averaged risk ratio"):
             yield row.but(quantity="time-averaged risk ratio")
     if len(predictions) > 1:

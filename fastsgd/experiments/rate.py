@@ -25,9 +25,10 @@ def analyse(view: View) -> list[Row]:
 def _rows(view: View) -> Iterator[Row]:
     case = view.case(RATE)
     predictions, observed = view.predictions(case), view.observed(case)
-    for prediction, seen in zip(predictions, observed, strict=True):
+    for arm, (prediction, seen) in enumerate(zip(predictions, observed, strict=True)):
         yield from _scaled(prediction, seen, sparse(prediction, 30))
-        yield from all_steps(prediction, seen)
+        for row in all_steps(prediction, seen):
+            yield row.but(tested=row.tested and arm == 0)  # on shared draws the other arm repeats it
         index = late(prediction)
         if len(index) > 2:
             yield _slope(prediction, seen, index)

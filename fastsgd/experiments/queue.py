@@ -109,7 +109,7 @@ class Queue:
     ) -> str | None:
         """Run all jobs; why it stopped before the end, or None."""
         stop.saving = True
-        order = sorted(todo, key=lambda run: cost(run.spec))
+        order, alike = _order(todo)
         jobs = [
             Job([(n, run.spec.raw(), str(run.path))], options={"allow_unstable": run.part.unstable})
             for n, run in enumerate(order)
@@ -128,7 +128,7 @@ class Queue:
             if not text.startswith(("loading kernels", "resuming")):
                 self.note(f"{order[number].path.name}: {text}")
 
-        pool = Pool(jobs, Files(self.specs), cores, {"force": False}, report, noted, left, stagger=True)
+        pool = Pool(jobs, Files(self.specs), cores, {"force": False}, report, noted, left, stagger=alike)
         try:
             for outcome in pool.outcomes():
                 self._ended(order[outcome.number], outcome)
@@ -166,6 +166,23 @@ class Queue:
         if self.failed:
             lines = [f"{path.name}: {'; '.join(why)}" for path, why in self.failed.items()]
             raise RunError("\n".join([f"{len(self.failed)} of {len(self.runs)} runs failed", *lines]))
+
+
+def _order(todo: Sequence[Planned]) -> tuple[list[Planned], bool]:
+    """The cheapest first, but before it one that needs other kernels than the dearest: two workers begin at the two ends,
+    and need not compile the same at the same time. And whether there is no such run.
+    """
+    order = sorted(todo, key=lambda run: cost(run.spec))
+    other = next((run for run in order if _kernels(run) != _kernels(order[-1])), None)
+    if other is not None:
+        order.remove(other)
+        order.insert(0, other)
+    return order, other is None
+
+
+def _kernels(run: Planned) -> str:
+    kind = str(run.spec.problem.kind)
+    return "linear" if kind in ("quadratic", "ou") else kind
 
 
 def whole(run: Planned) -> bool:

@@ -63,7 +63,7 @@ def _head(content: dict[str, Any]) -> str:
 
 
 def _summary(content: dict[str, Any]) -> str:
-    header = ("experiment", "paper", "tests", "largest |z|", "limit", "controls rejected", "least power", "verdict")
+    header = ("experiment", "verdict", "paper", "tests", "largest |z|", "limit", "controls rejected", "least power")
     rows = []
     for result in content["entries"]:
         sizes = [abs(row["z"]) for row in result["rows"] if row["tested"] and row["z"] is not None]
@@ -72,11 +72,11 @@ def _summary(content: dict[str, Any]) -> str:
         name = f'<a href="#{_text(result["name"])}">{_text(result["name"])}</a>'
         verdict = f'<span class="{_class(result["verdict"])}">{_text(result["verdict"])}</span>'
         cells = (
-            name, _text(result["paper"]), result["tests"], tables.fixed(max(sizes, default=None), 2),
-            tables.fixed(result["threshold"], 2), rejected, _text(least), verdict,
+            name, verdict, _text(result["paper"]), result["tests"], tables.fixed(max(sizes, default=None), 2),
+            tables.fixed(result["threshold"], 2), rejected, _text(least),
         )  # fmt: skip
-        rows.append("".join(_cell(cell, place in (2, 3, 4, 5, 6)) for place, cell in enumerate(cells)))
-    return "<h2>Summary</h2>" + _table(header, rows, (2, 3, 4, 5, 6))
+        rows.append("".join(_cell(cell, place > 2) for place, cell in enumerate(cells)))
+    return "<h2>Summary</h2>" + _table(header, rows, range(3, 8))
 
 
 def _section(result: dict[str, Any], folder: Path, content: dict[str, Any]) -> str:

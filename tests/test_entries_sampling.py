@@ -24,7 +24,7 @@ CHANGED = {
     },
     "fluid": {"fluid": [("dimension = 3", "dimension = 2"), ("[2.0, -1.5, 1.0]", "[1.5, 2.0]"), ("batch = 1", "batch = 2")]},
     "bounds": {
-        "bounds-gaussian": [("dimension = 5", "dimension = 3"), ("batch = 4", "batch = 6"), ("high = 1.5", "high = 1.4")],
+        "bounds-gaussian": [("dimension = 5", "dimension = 8"), ("high = 1.5", "high = 1.4")],
         "bounds-logistic": [("dimension = 3", "dimension = 2")],
     },
     "conditioning": {

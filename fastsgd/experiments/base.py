@@ -24,12 +24,15 @@ class Part:
         split: every arm becomes a run of its own with a seed of its own, so that arms which differ by a factor only are
             independent. Without it arms stay in one run and share their draws.
         unstable: steps past the edge are asked for.
+        cells: from the spec of a scale to (label, dotted overrides) of each run, where step sizes and horizons follow from
+            batches and budgets; its [sweep] is then read by `cells` alone. Every cell gets a seed of its own.
     """
 
     spec: str
     scales: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     split: bool = False
     unstable: bool = False
+    cells: Callable[[Any], Sequence[tuple[str, Mapping[str, Any]]]] | None = None
 
     def overrides(self, scale: str, replicates: int) -> dict[str, Any]:
         """Dotted keys that make the spec, of so many replicates, that of a scale."""

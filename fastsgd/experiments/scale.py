@@ -67,6 +67,11 @@ def runs_of(part: Part, scale: str, seed: int | None, specs: Path, store: Path) 
 def _cases(part: Part, spec: Spec, source: Path) -> list[tuple[str, Spec]]:
     if part.split:
         return [(arm, one.with_seed(own_seed(spec.seed or 0, {"arm": arm}))) for arm, one in spec.arm_specs().items()]
+    if part.cells is not None:
+        base, found = spec.without_sweep(), part.cells(spec)
+        return [
+            (name, base.with_overrides({**to, "seed": own_seed(spec.seed or 0, {"cell": name})})) for name, to in found
+        ]
     if not spec.sweep:
         return [("", spec)]
     cells = cells_of(spec, axes_of(spec, {}), spec.independent)

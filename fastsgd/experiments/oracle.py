@@ -226,8 +226,8 @@ ENTRY = Entry(
     name="oracle",
     title="Oracle complexity at the balanced step",
     paper="Thm 7.3, Cor 7.8",
-    claim="At the balanced step the mean squared dual gradient norm over the path stays below a bound of order N^-1/2 that does "
-    "not depend on b inside the feasible region and grows with b outside.",
+    claim="At the balanced step the mean squared dual gradient norm over the path stays below a bound of order N^-1/2 that "
+    "does not depend on b inside the feasible region and grows with b outside.",
     ran="Least squares and logistic regression on a pool drawn with replacement: budgets over three decades, batches from 1 "
     "past the feasible edge; least squares against its exact moments at every cell, both against the bound.",
     parts=PARTS,

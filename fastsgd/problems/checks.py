@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from fastsgd import designs, problems
+from fastsgd.problems import room
 from fastsgd.spec.sections import has_pool
 
 if TYPE_CHECKING:
@@ -14,7 +15,9 @@ if TYPE_CHECKING:
 
 def check(spec: Spec) -> list[str]:
     """Lines `key rule, got value; remedy` for every arm; empty when a run can start."""
-    found: list[str] = []
+    found = room.check(spec)
+    if found:
+        return found
     kinds = {designs.get(arm.sampling.design).pooled: arm.sampling.design for arm in spec.arm_specs().values()}
     if len(kinds) > 1:
         found.append(

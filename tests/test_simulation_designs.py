@@ -150,8 +150,13 @@ def test_arms_of_one_problem_meet_their_predictions(tmp_path) -> None:
     assert fastsgd.ratio(run).verdict == "consistent"
     for wrong in ("arms.pairs.sampling.design=fresh", "arms.control.sampling.design=fresh", "sampling.batch=10"):
         assert fastsgd.ratio(run, [wrong]).verdict == "inconsistent", wrong
-    plateaus = {name: arm["plateau_risk"] for name, arm in fastsgd.predict(run)["arms"].items()}
-    assert plateaus["pairs"] < 0.9 * plateaus["fresh"] and plateaus["control"] < 0.9 * plateaus["fresh"]
+    predicted = fastsgd.predict(run)
+    for gain in predicted["reductions"]:
+        plateau = predicted["arms"][gain["arm"]]["plateau_risk"] / predicted["arms"]["fresh"]["plateau_risk"]
+        assert (
+            gain["below"] and gain["smallest_gap"] > 0 and gain["plateau_factor"] == pytest.approx(plateau, rel=1e-12)
+        )
+        assert plateau < 0.9
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from fastsgd.analysis import tables
 from fastsgd.analysis.assume import assumed_models
 from fastsgd.analysis.model import Model, from_spec
 from fastsgd.analysis.prediction import Prediction
+from fastsgd.analysis.reduction import reductions
 from fastsgd.analysis.source import resolved
 from fastsgd.analysis.time_averages import predicted_average
 from fastsgd.errors import SpecError
@@ -25,7 +26,8 @@ def predict(source: Any, assume: Sequence[str] = ()) -> dict[str, Any]:
         The first arm's fields at top level (`temperature`, `stable`, `spectral_radius`, `plateau_risk`,
         `plateau_risk_leading`, `risk` as a list of {"step", "value", "standard_deviation"}, `mu_F`,
         `condition_number`, `effective_dimension`, `exact`, `time_average` as {"samples", "risk", "standard_deviation"}
-        ...), `arms` with the same for each arm, and `notes`. None stands where there is no value: a plateau of a
+        ...), `arms` with the same for each arm,
+        `reductions` (what later arms gain over the first) and `notes`. None stands where there is no value: a plateau of a
         decaying or unstable step, an average that is not taken.
     """
     thing, is_run = resolved(source, assume)
@@ -39,7 +41,14 @@ def predict(source: Any, assume: Sequence[str] = ()) -> dict[str, Any]:
     predictions = [Prediction.of(model, steps) for model in models]
     arms = {p.model.arm: p.summary() | {"time_average": predicted_average(p)} for p in predictions}
     first = next(iter(arms.values()))
-    content = {"name": name, "identity": identity, **first, "arms": arms, "notes": notes}
+    content = {
+        "name": name,
+        "identity": identity,
+        **first,
+        "arms": arms,
+        "reductions": reductions(predictions),
+        "notes": notes,
+    }
     plain: dict[str, Any] = tables.plain(content)
     return plain
 

@@ -1,6 +1,6 @@
 """Hashes of what the kernels compute, as JSON: run by test_bits.py under other CPUs, lane widths and thread counts.
 
-`python bits_program.py THREADS` prints {name: sha256}.
+`python bits_program.py THREADS [problems]` prints {name: sha256}, of the kernels or of whole built-in problems.
 """
 
 import hashlib
@@ -18,6 +18,9 @@ from fastsgd.kernels.moments import BLOCK, record_moments
 from fastsgd.kernels.normal import normals
 from fastsgd.kernels.philox import PURPOSE_NOISE
 from fastsgd.kernels.quadratic import add_normals, advance_quadratic, pack
+
+from fastsgd import problems
+from fastsgd.spec import load_spec
 
 U = np.uint64
 SEED = U(20261123)
@@ -110,8 +113,37 @@ def glm_bits(family):
     return digest(delta)
 
 
+GENERATED = {"dimension": 3, "correlation": 0.5, "contamination": 0.25, "seed": 4}
+DEMAND = {"law": "lognormal", "mean": [5.0, 4.0, 6.0], "deviation": 1.5, "correlation": 0.5}
+QUEUE = {"arrival_rate": [1.0, 0.5], "rate_cost": 0.5, "customers": 5, "pilot": 2**16}
+RETURNS = {"samples": 50, "assets": 3, "mean": [0.1, 0.2, 0.05], "deviation": 0.25, "correlation": 0.25}
+SIMULATED = {
+    "newsvendor": {"kind": "newsvendor", "dimension": 3, "cost": 1.0, "price": 3.0, "demand": DEMAND},
+    "queue": {"kind": "queue", "start": "stationary", **QUEUE},
+    "queue empty": {"kind": "queue", "start": "empty", "phases": 2, **QUEUE},
+    "population": {"kind": "glm", "family": "huber", "ridge": 0.125, "data": {"generate": GENERATED}},
+    "portfolio": {"kind": "portfolio", "smoothing": 0.125, "ridge": 0.25, "scenarios": {"generate": RETURNS}},
+}
+
+
+def problem_bits(problem):
+    """Of the optimum, H, G and a few steps."""
+    design = "without-replacement" if problem["kind"] == "portfolio" else "fresh"
+    tables = {"replicates": 1, "seed": 1, "problem": problem, "sampling": {"batch": 3, "design": design}}
+    spec = load_spec(tables | {"step": {"size": 0.125}, "record": {"steps": [1]}})
+    built = problems.build(spec)
+    arm = problems.Arm(problem=built, batch=3, design=design, covariance=built.noise)
+    delta = np.zeros((2, 19, built.dimension))
+    etas = np.stack([np.full(7, 0.125), np.full(7, 0.0625)])
+    built.stepper([arm, arm]).advance(delta, etas, int(SEED), 11, 2**32 - 3)
+    return digest(built.optimum, built.hessian, built.noise, delta)
+
+
 def main():
     numba.set_num_threads(int(sys.argv[1]))
+    if "problems" in sys.argv:
+        print(json.dumps({name: problem_bits(problem) for name, problem in SIMULATED.items()}))
+        return
     found = {"normals": normal_bits(), "moments": moment_bits(), "linalg": linalg_bits()}
     for d, arms in ((1, 1), (2, 1), (2, 2), (3, 1), (10, 2), (33, 1), (50, 1)):
         found[f"recursion d={d} arms={arms}"] = recursion_bits(d, arms)

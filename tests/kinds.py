@@ -21,7 +21,10 @@ def shop(theta, sample, out):
     for j in range(theta.size):
         out[j] = theta[j] + sample.normals[j] + 0.3 * theta[j] * sample.uniforms[0]
 """
-NAMES = ("quadratic", "arms", "gaussian", "decaying", "average", "ou", "glm", "glm file", "own pool", "own simulated")
+NAMES = (
+    "quadratic", "arms", "gaussian", "decaying", "average", "ou", "glm", "glm file", "own pool", "own simulated",
+    "newsvendor", "queue", "fresh", "portfolio",
+)  # fmt: skip
 WITH_CODE = ("own pool", "own simulated")
 
 
@@ -49,6 +52,26 @@ def spec(name, folder, **changes):
             "problem": {
                 "kind": "glm", "family": "logistic", "ridge": 0.1,
                 "data": {"file": str(folder / "data.csv"), "target": "y"},
+            }
+        },
+        "newsvendor": POOL
+        | {
+            "problem": {
+                "kind": "newsvendor", "dimension": 2, "cost": 1.0, "price": [2.0, 3.0],
+                "demand": {"mean": 4.0, "deviation": 1.0, "correlation": 0.5},
+            }
+        },
+        "queue": POOL
+        | {"problem": {"kind": "queue", "arrival_rate": 1.0, "rate_cost": 0.5, "customers": 4, "pilot": 2**16}},
+        "fresh": {
+            "problem": {"kind": "glm", "family": "logistic", "data": {"generate": generate | {"truth": "probit"}}},
+            "sampling": {"batch": 4, "design": "fresh"},
+        },
+        "portfolio": POOL
+        | {
+            "problem": {
+                "kind": "portfolio", "smoothing": 0.1, "ridge": 0.1,
+                "scenarios": {"generate": {"samples": 40, "assets": 3, "mean": 0.1, "deviation": 0.2}},
             }
         },
         "own pool": POOL

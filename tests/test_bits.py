@@ -16,13 +16,14 @@ from fastsgd.kernels.vector import fma
 HERE = Path(__file__).parent
 GOLDEN = HERE / "golden_bits.json"
 AVX2 = "+sse,+sse2,+sse3,+ssse3,+sse4.1,+sse4.2,+avx,+avx2,+fma,+bmi,+bmi2,+lzcnt,+popcnt"
+SSE2 = {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": "+sse,+sse2"}
 HOST = llvm.get_host_cpu_features()
 
 
-def hashes(threads, **settings):
+def hashes(threads, *words, **settings):
     """What bits_program.py prints in a process of its own."""
     environment = os.environ | {"NUMBA_NUM_THREADS": "8"} | settings
-    command = [sys.executable, str(HERE / "bits_program.py"), str(threads)]
+    command = [sys.executable, str(HERE / "bits_program.py"), str(threads), *words]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -54,6 +55,14 @@ def test_other_instruction_sets_give_the_golden_hashes(golden, cpu, features, tm
         pytest.skip(f"this CPU lacks {', '.join(missing)}")
     settings = {"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": features, "FASTSGD_CACHE_DIR": str(tmp_path)}
     assert hashes(2, **settings) == golden
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", [{}, {"FASTSGD_LANES": "8"}, SSE2], ids=["threads", "lanes", "sse2"])
+def test_simulated_problems_have_the_golden_hashes(settings, tmp_path):
+    """Optimum, H, G and steps of the built-in problems with kernels of their own."""
+    folder = {"FASTSGD_CACHE_DIR": str(tmp_path)} if settings else {}
+    assert hashes(3, "problems", **settings, **folder) == json.loads(GOLDEN.read_text())["problems"]
 
 
 def test_control_a_multiply_and_an_add_are_not_a_fused_one():

@@ -94,6 +94,11 @@ def body(function):
     return numba.njit(**_OPTIONS, forceinline=True)(function)
 
 
+def uncached(function):
+    """Compile a function that is not kept on disk: one that a program made."""
+    return numba.njit(**_OPTIONS)(function)
+
+
 def overload(front):
     """Give a plain Python function its compiled form by the types of its arguments; it melts into its caller."""
     return numba.extending.overload(front, jit_options={**_OPTIONS, "forceinline": True})

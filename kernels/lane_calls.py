@@ -83,11 +83,10 @@ def _rounded(name):
     return call
 
 
-def _each_lane(function):
+def _each_lane(function, arguments=1):
     """A compiled function of doubles, called for one lane after another."""
 
-    @intrinsic(prefer_literal=True)
-    def call(typingctx, *given):
+    def typed(*given):
         vector = next(t for t in given if isinstance(t, Vector))
         kinds = [t if isinstance(t, Vector) else types.float64 for t in given]
 
@@ -105,7 +104,15 @@ def _each_lane(function):
 
         return vector(*kinds), emit
 
-    return call
+    @intrinsic(prefer_literal=True)
+    def one(typingctx, x):
+        return typed(x)
+
+    @intrinsic(prefer_literal=True)
+    def two(typingctx, x, y):
+        return typed(x, y)
+
+    return one if arguments == 1 else two
 
 
 def _by_lane(name, original):
@@ -121,7 +128,7 @@ def _by_lane(name, original):
 
 
 def _by_lane_2(name, original):
-    front, call = _named(name, "x, y"), _each_lane(original)
+    front, call = _named(name, "x, y"), _each_lane(original, 2)
 
     @overload(front)
     def _compiled(x, y):
@@ -355,7 +362,7 @@ def _power(x, y):
     return lambda x, y: x**y
 
 
-_pow_lanes = _each_lane(c_library.pow)
+_pow_lanes = _each_lane(c_library.pow, 2)
 
 
 def whole_power(n):

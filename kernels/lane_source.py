@@ -108,6 +108,7 @@ class Lanes:
         self.arguments = {a.arg for a in tree.args.args}
         self.varying = set(varying)
         self.count = self.loops = 0
+        self.early = set()
         self.places, self.origin = {}, {}  # nodes of each name; what a copy of a name is a copy of
 
     def convert(self):
@@ -123,6 +124,9 @@ class Lanes:
             size = len(self.varying)
             self._spread(self.tree.body, False)
         self.tree.body = self._block(self.tree.body, None)
+        # What a turn of a loop may leave to the next one in some lanes has to be there in the first.
+        first = self.tree.body[0] if self.tree.body else self.tree
+        self.tree.body[:0] = [_let(name, ast.Constant(0.0), first) for name in sorted(self.early)]
         ast.fix_missing_locations(self.tree)
         return self.tree
 
@@ -334,8 +338,12 @@ class Lanes:
         return self._root(name) not in self.indices and bool(self._outside(name, branch))
 
     def _set_elsewhere(self, name, branch):
-        stored = any(isinstance(n.ctx, ast.Store) for n in self._outside(name, branch))
-        return self._root(name) in self.arguments or stored or self.loops > 0
+        root = self._root(name)
+        if root in self.arguments or any(isinstance(n.ctx, ast.Store) for n in self._outside(name, branch)):
+            return True
+        if self.loops > 0:
+            self.early.add(root)
+        return self.loops > 0
 
     # ---- expressions -------------------------------------------------------------------------------------------------
 

@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from numba.core import types
-from numba.core.errors import NumbaError
 
 from ._jit import CACHE_FOLDER, LANES, body
 from .lane_arrays import LaneArray
-from .own_rewrite import Rewriting, Unfit, plain
+from .own_rewrite import Rewriting, plain
 from .stream import Stream
 
 _IMPORT = re.compile(r"from fastsgd\.kernels\.own_functions import [\w, ]+\n")
@@ -116,7 +115,7 @@ def _lanes(kind, key, gradient, with_params):
             array = LaneArray(LANES)
             sample = types.NamedTuple([array] * 3, Stream) if kind == SIMULATOR else array
             function.compile((array, sample, types.Array(types.float64, 1, "C"), array))
-    except (Unfit, NumbaError) as error:
+    except Exception as error:  # Numba meets types it does not know with errors of every kind
         reason = explain(error, plain(gradient).__code__.co_filename)
         _write(known, reason)
         return None, reason

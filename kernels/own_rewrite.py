@@ -18,7 +18,7 @@ import numpy as np
 from numba.core.registry import cpu_target
 
 from . import lane_arrays, lane_calls
-from ._jit import body, jit
+from ._jit import body, uncached
 from .lane_source import Common, Lanes, Unfit, writes
 
 _FUTURE = sum(getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
@@ -160,7 +160,7 @@ class Rewriting:
     def _compile(self, function, recursive):
         if not self.compiled:
             return function
-        return jit(function) if recursive else body(function)
+        return uncached(function) if recursive else body(function)
 
     def _plain(self, function, space):
         closure = function.__closure__ or ()

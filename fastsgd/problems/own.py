@@ -58,6 +58,10 @@ def check(spec: Spec) -> tuple[list[str], int | None, int | None]:
 
     section = cast("Own", spec.problem)
     d, n = section.dimension, None
+    allowed = ("fresh",) if section.data is None else ("without-replacement", "with-replacement")
+    if spec.sampling.design not in allowed:
+        rule = f"sampling.design must be {' or '.join(allowed)} for a problem of one's own"
+        return [f"{rule}, got {spec.sampling.design}; change it"], d, n
     if section.data is not None:
         try:
             n = len(_samples(spec))

@@ -52,6 +52,13 @@ def trial(code: Code, theta: Array, params: Array, samples: Array | None, counts
             try:
                 with np.errstate(all="ignore"):
                     function(point, *([] if whole else [sample]), *constants, *out)
+                    if out and np.isnan(out[0]).any():
+                        again = np.zeros(out[0].shape)
+                        function(point, *([] if whole else [sample]), *constants, again)
+                        unwritten = np.argwhere(np.isnan(out[0]) & (again == 0.0))
+                        if len(unwritten):
+                            where = ", ".join(str(i) for i in unwritten[0])
+                            return Fault(f"{name} leaves coordinate {where} of out unwritten; write every one", True)
             except Exception as error:
                 file = getattr(plain(given[name]), "__code__").co_filename  # noqa: B009
                 said = (

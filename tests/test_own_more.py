@@ -263,7 +263,7 @@ def test_a_loss_with_kinks_passes_its_check(folder):
     [
         ("beyond", "IndexError: index 3 is out of bounds for axis 0 with size 3 in line 7 of faults.py"),
         ("typo", "NameError: name 'thta' is not defined in line 12 of faults.py"),
-        ("theft", "read-only in line 23 of faults.py"),
+        ("theft", "read-only in line 22 of faults.py"),
         ("strange", "in line 17"),
         ("missing", "leaves coordinate 1 of out unwritten"),
     ],

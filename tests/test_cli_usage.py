@@ -3,6 +3,7 @@
 import importlib
 import io
 import os
+import re
 import subprocess
 import sys
 
@@ -189,3 +190,34 @@ def test_shell_completion():
     assert complete("fastsgd swe").split() == ["plain,sweep"]
     assert "plain,--scheduler" in complete("fastsgd sweep --sch").split()
     assert "_FASTSGD_COMPLETE=bash_complete" in complete("", "bash_source")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("plain", [True, False])
+def test_colours_only_where_a_terminal_wants_them(tmp_path, plain):
+    pty = pytest.importorskip("pty")
+    from small_runs import tables
+
+    from fastsgd.spec import load_spec
+
+    (tmp_path / "small.toml").write_text(load_spec(tables(replicates=64, record__steps=[10])).to_toml())
+    env = {key: value for key, value in os.environ.items() if key != "NO_COLOR"} | {"TERM": "xterm-256color"}
+    env |= {"NO_COLOR": "1"} if plain else {}
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "fastsgd", "run", str(tmp_path / "small.toml")]
+    process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    try:
+        while part := os.read(ours, 4096):
+            shown += part
+    except OSError:  # how Linux says that the other side has closed
+        pass
+    out, _ = process.communicate()
+    os.close(ours)
+    assert process.returncode == 0
+    assert b"\x1b" not in out
+    coloured = [
+        code for code in re.findall(rb"\x1b\[([\d;]*)m", shown) if re.search(rb"(^|;)(3[0-7]|38|9[0-7])(;|$)", code)
+    ]
+    assert bool(coloured) != plain, shown

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from fastsgd.errors import InputError, RunError
+from fastsgd.interrupts import without_ctrl_c
 
 PATIENCE = 60.0  # seconds until the first worker must be there
 
@@ -36,7 +36,10 @@ def connected(scheduler: str | None, workers: int | None, cores: int) -> Iterato
     with ExitStack() as stack:
         address: Any = scheduler
         if workers is not None:
-            with _without_ctrl_c():
+            from multiprocessing import resource_tracker
+
+            resource_tracker.ensure_running()  # which would let the signal through when it starts
+            with without_ctrl_c():
                 address = stack.enter_context(
                     distributed.LocalCluster(
                         n_workers=workers, threads_per_worker=1, processes=True, host="127.0.0.1",
@@ -50,22 +53,6 @@ def connected(scheduler: str | None, workers: int | None, cores: int) -> Iterato
             raise InputError(f"no Dask scheduler answers at {scheduler}: {text}; start `dask scheduler`") from None
         _check(client, scheduler)
         yield client, None if workers is None else max(1, cores // workers)
-
-
-@contextmanager
-def _without_ctrl_c() -> Iterator[None]:
-    """Processes and threads begun meanwhile never see a terminal's Ctrl-C: this one tells them when to stop."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    from multiprocessing import resource_tracker
-
-    resource_tracker.ensure_running()  # which lets the signal through when it starts
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _check(client: Any, scheduler: str | None) -> None:

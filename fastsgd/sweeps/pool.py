@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from fastsgd.errors import RunError
+from fastsgd.interrupts import without_ctrl_c
 
 POLL = 0.25
 GRACE = 20.0  # seconds that workers get to save when the sweep stops
@@ -56,10 +57,11 @@ class Process:
         with theirs:
             os.set_inheritable(theirs.fileno(), True)
             command = [sys.executable, "-m", "fastsgd.sweeps.worker", str(theirs.fileno())]
-            self.process = subprocess.Popen(
-                command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=2,
-                env=environment(cores),
-            )  # fmt: skip
+            with without_ctrl_c():
+                self.process = subprocess.Popen(
+                    command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=2,
+                    env=environment(cores),
+                )  # fmt: skip
         self.pipe = Connection(mine.detach())
         self.dear = False
         self.ready = False

@@ -26,6 +26,10 @@ def with_code(spec: Spec, run: store.Run, code: str | Path | None = None) -> Spe
             )
         return spec
     if code is None:
+        from fastsgd.problems.own_code import at_hand
+
+        if at_hand(spec):
+            return spec  # an object of this process
         raise InputError(
             f"{run.path} is of a problem of one's own, whose code is not kept in a run; name its Python file with --code"
         )

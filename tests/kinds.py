@@ -22,8 +22,8 @@ def shop(theta, sample, out):
         out[j] = theta[j] + sample.normals[j] + 0.3 * theta[j] * sample.uniforms[0]
 """
 NAMES = (
-    "quadratic", "arms", "gaussian", "decaying", "average", "ou", "glm", "glm file", "own pool", "own simulated",
-    "newsvendor", "queue", "fresh", "portfolio",
+    "quadratic", "arms", "gaussian", "decaying", "average", "ou", "glm", "glm file", "reshuffle", "bernoulli", "stratified",
+    "importance", "newsvendor", "queue", "fresh", "portfolio", "own pool", "own simulated",
 )  # fmt: skip
 WITH_CODE = ("own pool", "own simulated")
 
@@ -87,4 +87,12 @@ def spec(name, folder, **changes):
             }
         },
     }  # fmt: skip
+    weights = {
+        "reshuffle": {},
+        "bernoulli": {},
+        "stratified": {"strata": "target"},
+        "importance": {"probabilities": "norm"},
+    }
+    for design, more in weights.items():
+        given[design] = given["glm"] | {"sampling": {"design": design, "batch": 4, **more}}
     return tables(**(given[name] | changes))

@@ -62,7 +62,7 @@ ALLOWED = {
         "spec",
         "store",
     },  # problems: of one's own, from the arrays of a shard
-    "sources": {"errors", "spec", "store"},
+    "sources": {"errors", "spec", "problems", "store"},
     "extending": {
         "errors",
         "spec",

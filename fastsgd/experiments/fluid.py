@@ -24,7 +24,7 @@ Array = NDArray[np.float64]
 FLUID = Part(
     "fluid",
     {
-        "quick": {"replicates": 1000, "record.trajectories": 1000},
+        "quick": {"replicates": 2500, "record.trajectories": 1000},
         "large": {"record.trajectories": 20000},
     },
 )

@@ -1,0 +1,276 @@
+"""Sections 1.1, 9.2, 9.4: a budget of oracle calls planned from H and G, and the same budget simulated.
+
+A nonlinear problem at (b, eta, T) leaves the frozen-noise risk by O(Delta^2). At a budget m N with batches m b, the same eta
+and T, and a start m times closer in variance, Delta is m^-1/2 times as large and the frozen-noise risk m^-1 times, for every
+eta, however large; a start of symmetric law leaves no odd power. Measured/predicted is then a smooth function of 1/m that is
+1 at 0: two budgets extrapolate to it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastsgd.analysis.budget import Surface, budget
+from fastsgd.analysis.zscores import z_sample_mean
+from fastsgd.errors import InputError
+from fastsgd.experiments import controls, pictures
+from fastsgd.experiments.base import FALSE_ALARM, Case, Control, Drawn, Entry, Part, Row
+from fastsgd.experiments.rows import certain
+from fastsgd.experiments.scores import once
+from fastsgd.experiments.view import View
+from fastsgd.theory import lyapunov, richardson
+from fastsgd.theory.statistics import sidak_z
+
+Array = NDArray[np.float64]
+Predict = Callable[[View, Case], float]
+NEAR_EDGE = 0.9  # of the largest stable step: nothing is run beyond
+
+
+def cells(spec: Any) -> list[tuple[str, Mapping[str, Any]]]:
+    """A run for every batch, multiple of its planned step size (the sweep) and budget (record.steps)."""
+    base, budgets = spec.without_sweep(), sorted(spec.record_steps())
+    if base.start.kind != "gaussian" or len(budgets) < 2 or any(N % budgets[0] for N in budgets):
+        raise InputError('planning needs start.kind = "gaussian" and record.steps of N and multiples of it')
+    plan = budget(base, budgets[0], spec.sweep_axes["sampling.batch"])
+    limits = dict(zip(plan.batches.tolist(), plan.stable.tolist(), strict=True))
+    found: list[tuple[str, Mapping[str, Any]]] = []
+    for choice in plan.choices:
+        for times in spec.sweep_axes["step.size"]:
+            size = float(f"{times * choice.size:.3g}")
+            if size > NEAR_EDGE * limits[choice.batch]:
+                continue
+            for N in budgets:
+                m = N // budgets[0]
+                changes = {
+                    "sampling.batch": m * choice.batch,
+                    "step.size": size,
+                    "start.scale": base.start.scale / math.sqrt(m),
+                    "record.steps": [choice.steps],
+                }
+                found.append((f"N={N},b={m * choice.batch},eta={size:g}", changes))
+    return found
+
+
+PARTS = (
+    Part("planning-newsvendor", cells=cells),
+    Part("planning-logistic", cells=cells),
+    Part("planning-queue", cells=cells),
+)
+NAMES = {
+    "planning-newsvendor": "newsvendor",
+    "planning-logistic": "logistic, real data",
+    "planning-queue": "queue",
+}
+
+
+def cell(case: Case) -> tuple[int, int, float]:
+    """(N, b, eta) of a run, from its label."""
+    N, b, eta = (part.partition("=")[2] for part in case.label.split(","))
+    return int(N), int(b), float(eta)
+
+
+def groups(view: View, part: Part) -> dict[tuple[int, float], list[Case]]:
+    """(b, eta) at the smallest budget -> its runs, the smallest budget first."""
+    cases = view.of(part)
+    least = min((cell(case)[0] for case in cases), default=1)
+    found: dict[tuple[int, float], list[Case]] = {}
+    for case in sorted(cases, key=lambda one: cell(one)[0]):
+        N, b, eta = cell(case)
+        found.setdefault((b * least // N, eta), []).append(case)
+    return found
+
+
+def planned(view: View, case: Case) -> float:
+    """The risk that `plan --budget` predicts for a run, from the matrices in its file."""
+    (model,) = view.models(case)
+    calls = model.spec.sampling.batch * int(case.run.steps[-1])
+    return Surface(model, calls).risk(model.spec.sampling.batch, model.schedule.size)
+
+
+def pilot_error(view: View, case: Case) -> float:
+    """Standard error of the planned risk over it, from the pilot sample that G comes from; 0 for a G known exactly."""
+    error = case.run.problem(case.run.arms[0]).get("noise_error")
+    if error is None:
+        return 0.0
+    (model,) = view.models(case)
+    surface = Surface(model, 1)
+    last, size = int(case.run.steps[-1]), model.schedule.size
+    # Risk is linear in G: weights of its diagonal, the only entries with an error, in the eigenbasis of a diagonal H.
+    rates = np.diagonal(model.hessian)
+    share = size**2 * (1 - (1 - size * rates) ** (2 * last)) / (1 - (1 - size * rates) ** 2)
+    terms = np.diagonal(model.metric) * share * np.diagonal(np.asarray(error)) / model.spec.sampling.batch
+    assert surface.edge > size
+    return float(np.linalg.norm(terms)) / planned(view, case)
+
+
+def limit(view: View, cases: Sequence[Case], predict: Predict) -> Array:
+    """Measured over predicted risk in the limit of large budgets, float64[R]; runs of different seeds paired at random."""
+    weights = richardson.weights([1 / cell(case)[0] for case in cases])
+    each = [view.observed(case)[0].risk[:, -1] / predict(view, case) for case in cases]
+    count = min(len(one) for one in each)
+    return np.asarray(sum(w * one[:count] for w, one in zip(weights, each, strict=True)))
+
+
+def analyse(view: View) -> list[Row]:
+    """Every (b, eta) against its planned risk, all together, and the planned best against all others."""
+    return list(_rows(view, planned))
+
+
+def _rows(view: View, predict: Predict) -> Iterator[Row]:
+    for part in PARTS:
+        found, values = groups(view, part), {}
+        for (b, eta), cases in found.items():
+            where = f"{NAMES[part.spec]}, b = {b}, step {eta:g}"
+            values[b, eta] = ratio = limit(view, cases, predict)
+            yield _row("risk / planned (N -> inf)", where, ratio, pilot_error(view, cases[0]))
+            N = cell(cases[0])[0]
+            plain = view.observed(cases[0])[0].risk[:, -1] / predict(view, cases[0])
+            yield _row(f"risk / planned at N = {N}", where, plain, 0.0).but(tested=False)
+        if not found:
+            continue
+        count = min(len(one) for one in values.values())
+        together = np.mean([one[:count] for one in values.values()], axis=0)
+        own = float(np.mean([pilot_error(view, cases[0]) for cases in found.values()]))
+        yield _row("risk / planned (N -> inf)", f"{NAMES[part.spec]}, mean of all", together, own)
+        yield from _best(view, part, predict)
+
+
+def _row(quantity: str, where: str, ratio: Array, own: float) -> Row:
+    error, z = z_sample_mean(ratio, 1.0)
+    whole = math.hypot(error, own)
+    return Row(quantity, where, float(ratio.mean()), whole, 1.0, z * error / whole if whole else z)
+
+
+def simulated(view: View, part: Part) -> dict[tuple[int, float], Array]:
+    """Risk of every replicate at the budget N in the limit, float64[R], of every (b, eta)."""
+    return {key: limit(view, cases, planned) * planned(view, cases[0]) for key, cases in groups(view, part).items()}
+
+
+def _best(view: View, part: Part, predict: Predict) -> Iterator[Row]:
+    """Cells whose simulated risk is below that of the planned best by more than the error: none."""
+    found = groups(view, part)
+    best = min(found, key=lambda key: predict(view, found[key][0]))
+    key = "risks", tuple(found)
+    # What was measured does not depend on a control's assumptions.
+    risks = once(found[best][0], key, lambda: simulated(view, part))
+    far, below = sidak_z(FALSE_ALARM / 10, max(len(found) - 1, 1)), 0
+    for other, values in risks.items():
+        if other != best:
+            count = min(len(values), len(risks[best]))
+            below += z_sample_mean(risks[best][:count] - values[:count], 0.0)[1] > far
+    yield certain("choices better than the planned one", NAMES[part.spec], float(below), 0.0)
+
+
+def notes(view: View) -> Sequence[str]:
+    """The planned and the simulated best."""
+    lines = []
+    for part in PARTS:
+        found = groups(view, part)
+        if not found:
+            continue
+        risks = simulated(view, part)
+        best = min(found, key=lambda key: planned(view, found[key][0]))
+        least = min(risks, key=lambda key: float(risks[key].mean()))
+        gap = risks[best][: len(risks[least])] - risks[least][: len(risks[best])]
+        error = float(gap.std(ddof=1)) / math.sqrt(len(gap))
+        lines.append(
+            f"{NAMES[part.spec]}: planned best b = {best[0]}, step {best[1]:g}; simulated best b = {least[0]}, step "
+            f"{least[1]:g}; their simulated risks differ by {gap.mean():.2g} (standard error {error:.2g}) of "
+            f"{risks[best].mean():.3g}."
+        )
+    return lines
+
+
+def draw(view: View) -> Drawn:
+    """Risk at the budget against the step size, a line a batch."""
+    parts = [part for part in PARTS if groups(view, part)]
+    figure, axes = pictures.sheet(1, len(parts), (3.4 * len(parts) + 0.6, 3.6))
+    drawn = Drawn(
+        figure,
+        "Risk after a fixed budget of oracle calls against the step size, a line a batch: planned from H and G (lines), "
+        "simulated at that budget (markers, two standard errors); star: the planned best.",
+    )
+    for axis, part in zip(axes[0], parts, strict=True):
+        found = groups(view, part)
+        for index, batch in enumerate(sorted({b for b, _ in found})):
+            cases = [found[key][0] for key in sorted(found) if key[0] == batch]
+            x = np.array([cell(case)[2] for case in cases])
+            risks = [view.observed(case)[0].risk[:, -1] for case in cases]
+            y, e = (
+                np.array([r.mean() for r in risks]),
+                np.array([r.std(ddof=1) / math.sqrt(len(r)) for r in risks]),
+            )
+            (model,) = view.models(cases[0])
+            surface = Surface(model, cell(cases[0])[0])
+            line = np.geomspace(x.min() / 1.5, min(x.max() * 1.3, NEAR_EDGE * surface.edge), 40)
+            curve = [surface.risk(batch, eta) for eta in line]
+            expected = [planned(view, case) for case in cases]
+            pictures.series(drawn, axis, NAMES[part.spec], index, f"b = {batch}", x, y, e, expected, (line, curve))
+        best = min(found, key=lambda key: planned(view, found[key][0]))
+        axis.plot(best[1], planned(view, found[best][0]), marker="*", color="black", markersize=9, linestyle="none")
+        N = cell(found[best][0])[0]
+        axis.set_title(f"{NAMES[part.spec]}, N = {N}")
+        axis.set_xscale("log")
+        axis.set_yscale("log")
+        axis.set_xlabel("step size")
+    axes[0, 0].set_ylabel("risk at the budget")
+    pictures.legend(axes[0, 0], 1, fontsize=7)
+    return drawn
+
+
+def _isotropic(view: View, case: Case) -> float:
+    """As planned, with (tr G / d) I in the place of G."""
+    (model,) = view.models(case)
+    b, d = model.spec.sampling.batch, model.dimension
+    flat = replace(model, noise=float(np.trace(model.noise)) / d * np.eye(d))
+    return Surface(flat, b * int(case.run.steps[-1])).risk(b, model.schedule.size)
+
+
+def _stationary(view: View, case: Case) -> float:
+    """The plateau of (b, eta), as if the budget were endless."""
+    (model,) = view.models(case)
+    return lyapunov.stationary_risk(model.metric, model.hessian, model.gradient_covariance(), model.schedule.size)
+
+
+def _noiseless(view: View, case: Case) -> float:
+    """What is left of the start without noise."""
+    (model,) = view.models(case)
+    _, second = model.start(model.noise)
+    steps = int(case.run.steps[-1])
+    move = np.linalg.matrix_power(np.eye(model.dimension) - model.schedule.size * model.hessian, steps)
+    return float(np.sum(model.metric * (move @ second @ move.T)))
+
+
+CONTROLS = (
+    controls.wrong_step(),
+    Control(
+        "isotropic surrogate",
+        "planned with isotropic noise (tr G / d) I in the place of the anisotropic G",
+        rows=lambda v: list(_rows(v, _isotropic)),
+    ),
+    Control("endless budget", "planned by the stationary risk", rows=lambda v: list(_rows(v, _stationary))),
+    Control("no noise", "planned by the start that is left alone", rows=lambda v: list(_rows(v, _noiseless))),
+)
+
+ENTRY = Entry(
+    name="planning",
+    title="Planning a budget",
+    paper="Sections 1.1, 9.2, 9.4",
+    claim="With H and G at hand, in closed form, from a pool or from a pilot sample, the risk at a fixed budget of oracle "
+    "calls is known for every batch and step size before anything is run, and so is the best choice.",
+    ran="Newsvendor with correlated demand (closed form), logistic regression on the Wisconsin diagnostic data (pool), "
+    "service rates of queues (G from a pilot): batches with 2 to 256 steps, step sizes about the planned one of each. "
+    "Measured over planned risk at N and 4 N, extrapolated in 1/N to where frozen noise is exact; no choice simulates "
+    "better than the planned best.",
+    parts=PARTS,
+    analyse=analyse,
+    draw=draw,
+    controls=CONTROLS,
+    notes=notes,
+)

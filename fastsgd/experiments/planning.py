@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from fastsgd.analysis.budget import Surface, budget
 from fastsgd.analysis.zscores import z_sample_mean
 from fastsgd.errors import InputError
-from fastsgd.experiments import controls, pictures
+from fastsgd.experiments import pictures
 from fastsgd.experiments.base import FALSE_ALARM, Case, Control, Drawn, Entry, Part, Row
 from fastsgd.experiments.rows import certain
 from fastsgd.experiments.scores import once
@@ -29,7 +29,7 @@ from fastsgd.theory.statistics import sidak_z
 
 Array = NDArray[np.float64]
 Predict = Callable[[View, Case], float]
-NEAR_EDGE = 0.9  # of the largest stable step: nothing is run beyond
+HALF = 0.5  # of the edge of stability 2/lambda_max: steps up to 1/lambda_max, as Theorem 7.3 has them
 
 
 def cells(spec: Any) -> list[tuple[str, Mapping[str, Any]]]:
@@ -43,7 +43,7 @@ def cells(spec: Any) -> list[tuple[str, Mapping[str, Any]]]:
     for choice in plan.choices:
         for times in spec.sweep_axes["step.size"]:
             size = float(f"{times * choice.size:.3g}")
-            if size > NEAR_EDGE * limits[choice.batch]:
+            if size > HALF * limits[choice.batch]:
                 continue
             for N in budgets:
                 m = N // budgets[0]
@@ -88,9 +88,18 @@ def groups(view: View, part: Part) -> dict[tuple[int, float], list[Case]]:
 
 def planned(view: View, case: Case) -> float:
     """The risk that `plan --budget` predicts for a run, from the matrices in its file."""
+    return float(once(case, "planned", lambda: _planned(view, case)))
+
+
+def _planned(view: View, case: Case) -> float:
     (model,) = view.models(case)
     calls = model.spec.sampling.batch * int(case.run.steps[-1])
     return Surface(model, calls).risk(model.spec.sampling.batch, model.schedule.size)
+
+
+def at_budget(view: View, case: Case) -> Array:
+    """Risk of every replicate at the end of the budget, float64[R]."""
+    return np.asarray(view.observed(case)[0].risk[:, -1])
 
 
 def pilot_error(view: View, case: Case) -> float:
@@ -112,7 +121,7 @@ def pilot_error(view: View, case: Case) -> float:
 def limit(view: View, cases: Sequence[Case], predict: Predict) -> Array:
     """Measured over predicted risk in the limit of large budgets, float64[R]; runs of different seeds paired at random."""
     weights = richardson.weights([1 / cell(case)[0] for case in cases])
-    each = [view.observed(case)[0].risk[:, -1] / predict(view, case) for case in cases]
+    each = [at_budget(view, case) / predict(view, case) for case in cases]
     count = min(len(one) for one in each)
     return np.asarray(sum(w * one[:count] for w, one in zip(weights, each, strict=True)))
 
@@ -122,7 +131,7 @@ def analyse(view: View) -> list[Row]:
     return list(_rows(view, planned))
 
 
-def _rows(view: View, predict: Predict) -> Iterator[Row]:
+def _rows(view: View, predict: Predict, choice: bool = True) -> Iterator[Row]:
     for part in PARTS:
         found, values = groups(view, part), {}
         for (b, eta), cases in found.items():
@@ -130,7 +139,7 @@ def _rows(view: View, predict: Predict) -> Iterator[Row]:
             values[b, eta] = ratio = limit(view, cases, predict)
             yield _row("risk / planned (N -> inf)", where, ratio, pilot_error(view, cases[0]))
             N = cell(cases[0])[0]
-            plain = view.observed(cases[0])[0].risk[:, -1] / predict(view, cases[0])
+            plain = at_budget(view, cases[0]) / predict(view, cases[0])
             yield _row(f"risk / planned at N = {N}", where, plain, 0.0).but(tested=False)
         if not found:
             continue
@@ -138,7 +147,8 @@ def _rows(view: View, predict: Predict) -> Iterator[Row]:
         together = np.mean([one[:count] for one in values.values()], axis=0)
         own = float(np.mean([pilot_error(view, cases[0]) for cases in found.values()]))
         yield _row("risk / planned (N -> inf)", f"{NAMES[part.spec]}, mean of all", together, own)
-        yield from _best(view, part, predict)
+        if choice:
+            yield from _best(view, part, predict)
 
 
 def _row(quantity: str, where: str, ratio: Array, own: float) -> Row:
@@ -201,14 +211,14 @@ def draw(view: View) -> Drawn:
         for index, batch in enumerate(sorted({b for b, _ in found})):
             cases = [found[key][0] for key in sorted(found) if key[0] == batch]
             x = np.array([cell(case)[2] for case in cases])
-            risks = [view.observed(case)[0].risk[:, -1] for case in cases]
+            risks = [at_budget(view, case) for case in cases]
             y, e = (
                 np.array([r.mean() for r in risks]),
                 np.array([r.std(ddof=1) / math.sqrt(len(r)) for r in risks]),
             )
             (model,) = view.models(cases[0])
             surface = Surface(model, cell(cases[0])[0])
-            line = np.geomspace(x.min() / 1.5, min(x.max() * 1.3, NEAR_EDGE * surface.edge), 40)
+            line = np.geomspace(x.min() / 1.5, min(x.max() * 1.3, HALF * surface.edge), 40)
             curve = [surface.risk(batch, eta) for eta in line]
             expected = [planned(view, case) for case in cases]
             pictures.series(drawn, axis, NAMES[part.spec], index, f"b = {batch}", x, y, e, expected, (line, curve))
@@ -224,12 +234,24 @@ def draw(view: View) -> Drawn:
     return drawn
 
 
-def _isotropic(view: View, case: Case) -> float:
-    """As planned, with (tr G / d) I in the place of G."""
+def _altered(view: View, case: Case, noise: Callable[[Array], Array], steps: float = 1.0) -> float:
+    """As planned, with another G and a multiple of the step size."""
     (model,) = view.models(case)
-    b, d = model.spec.sampling.batch, model.dimension
-    flat = replace(model, noise=float(np.trace(model.noise)) / d * np.eye(d))
-    return Surface(flat, b * int(case.run.steps[-1])).risk(b, model.schedule.size)
+    b = model.spec.sampling.batch
+    surface = Surface(replace(model, noise=noise(model.noise)), b * int(case.run.steps[-1]))
+    return surface.risk(b, steps * model.schedule.size)
+
+
+def _half_noise(view: View, case: Case) -> float:
+    return _altered(view, case, lambda G: 0.5 * G)
+
+
+def _half_step(view: View, case: Case) -> float:
+    return _altered(view, case, lambda G: G, 0.5)
+
+
+def _isotropic(view: View, case: Case) -> float:
+    return _altered(view, case, lambda G: float(np.trace(G)) / len(G) * np.eye(len(G)))
 
 
 def _stationary(view: View, case: Case) -> float:
@@ -247,15 +269,22 @@ def _noiseless(view: View, case: Case) -> float:
     return float(np.sum(model.metric * (move @ second @ move.T)))
 
 
+def _under(predict: Predict, choice: bool = False) -> Callable[[View], Sequence[Row]]:
+    """Rows with other planned risks; `choice`: the choice that they make too."""
+    return lambda view: list(_rows(view, predict, choice))
+
+
+# b + 1 would be no control: what it changes vanishes with 1/N, as frozen noise does.
 CONTROLS = (
-    controls.wrong_step(),
+    Control("half the noise", "planned with batches twice as large in as many steps", rows=_under(_half_noise)),
+    Control("half the step", "planned with half the step size of the runs", rows=_under(_half_step)),
     Control(
         "isotropic surrogate",
         "planned with isotropic noise (tr G / d) I in the place of the anisotropic G",
-        rows=lambda v: list(_rows(v, _isotropic)),
+        rows=_under(_isotropic),
     ),
-    Control("endless budget", "planned by the stationary risk", rows=lambda v: list(_rows(v, _stationary))),
-    Control("no noise", "planned by the start that is left alone", rows=lambda v: list(_rows(v, _noiseless))),
+    Control("endless budget", "planned, and chosen, by the stationary risk", rows=_under(_stationary, choice=True)),
+    Control("no noise", "planned by what is left of the start", rows=_under(_noiseless)),
 )
 
 ENTRY = Entry(

@@ -27,6 +27,11 @@ CHANGED = {
         "bounds-gaussian": [("dimension = 5", "dimension = 8"), ("high = 1.5", "high = 1.4")],
         "bounds-logistic": [("dimension = 3", "dimension = 2")],
     },
+    "planning": {
+        "planning-newsvendor": [("correlation = 0.6", "correlation = 0.2"), ("scale = 0.28", "scale = 0.2")],
+        "planning-logistic": [("ridge = 0.01", "ridge = 0.03"), ("[4, 32, 128, 512]", "[8, 64, 256]")],
+        "planning-queue": [("[1.0, 1.5]", "[1.2, 0.8]"), ("steps = [2048, 8192]", "steps = [2000, 6000]")],
+    },
     "conditioning": {
         "conditioning-small": [("samples = 20, dimension = 3", "samples = 15, dimension = 2"), ("= 1000000", "= 200000")],
         "conditioning-pool": [("samples = 1000, dimension = 3", "samples = 300, dimension = 4"),

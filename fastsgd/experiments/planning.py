@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -57,10 +58,11 @@ def cells(spec: Any) -> list[tuple[str, Mapping[str, Any]]]:
     return found
 
 
+QUICK = {"replicates": 200}
 PARTS = (
-    Part("planning-newsvendor", cells=cells),
-    Part("planning-logistic", cells=cells),
-    Part("planning-queue", cells=cells),
+    Part("planning-newsvendor", {"quick": QUICK}, cells=cells),
+    Part("planning-logistic", {"quick": QUICK}, cells=cells),
+    Part("planning-queue", {"quick": QUICK}, cells=cells),
 )
 NAMES = {
     "planning-newsvendor": "newsvendor",
@@ -105,17 +107,21 @@ def at_budget(view: View, case: Case) -> Array:
 def pilot_error(view: View, case: Case) -> float:
     """Standard error of the planned risk over it, from the pilot sample that G comes from; 0 for a G known exactly."""
     error = case.run.problem(case.run.arms[0]).get("noise_error")
-    if error is None:
-        return 0.0
-    (model,) = view.models(case)
-    surface = Surface(model, 1)
-    last, size = int(case.run.steps[-1]), model.schedule.size
-    # Risk is linear in G: weights of its diagonal, the only entries with an error, in the eigenbasis of a diagonal H.
-    rates = np.diagonal(model.hessian)
-    share = size**2 * (1 - (1 - size * rates) ** (2 * last)) / (1 - (1 - size * rates) ** 2)
-    terms = np.diagonal(model.metric) * share * np.diagonal(np.asarray(error)) / model.spec.sampling.batch
-    assert surface.edge > size
-    return float(np.linalg.norm(terms)) / planned(view, case)
+    return 0.0 if error is None else float(once(case, "pilot", lambda: _pilot_error(view, case, np.asarray(error))))
+
+
+def _pilot_error(view: View, case: Case, error: Array) -> float:
+    """The risk is linear in G, whose entries on the diagonal have independent errors (separate queues)."""
+    start = _noiseless(view, case)
+    shares = [_altered(view, case, partial(_only, error, j)) - start for j in range(len(error))]
+    return float(np.linalg.norm(shares)) / planned(view, case)
+
+
+def _only(error: Array, j: int, _: Array) -> Array:
+    """The error of G_jj alone."""
+    alone = np.zeros_like(error)
+    alone[j, j] = error[j, j]
+    return alone
 
 
 def limit(view: View, cases: Sequence[Case], predict: Predict) -> Array:

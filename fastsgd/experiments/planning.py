@@ -229,14 +229,23 @@ def draw(view: View) -> Drawn:
             expected = [planned(view, case) for case in cases]
             pictures.series(drawn, axis, NAMES[part.spec], index, f"b = {batch}", x, y, e, expected, (line, curve))
         best = min(found, key=lambda key: planned(view, found[key][0]))
-        axis.plot(best[1], planned(view, found[best][0]), marker="*", color="black", markersize=9, linestyle="none")
+        axis.plot(
+            best[1],
+            planned(view, found[best][0]),
+            marker="*",
+            color="black",
+            markersize=14,
+            markerfacecolor="none",
+            linestyle="none",
+        )
         N = cell(found[best][0])[0]
         axis.set_title(f"{NAMES[part.spec]}, N = {N}")
         axis.set_xscale("log")
         axis.set_yscale("log")
         axis.set_xlabel("step size")
     axes[0, 0].set_ylabel("risk at the budget")
-    pictures.legend(axes[0, 0], 1, fontsize=7)
+    handles, names = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=len(names), frameon=False)
     return drawn
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,10 +96,11 @@ def analyse(view: View) -> list[Row]:
     return list(_rows(view))
 
 
-def _rows(view: View) -> Iterator[Row]:
+def _rows(view: View, exchanged: Part | None = None) -> Iterator[Row]:
     for part, word in PARTS:
         for case in view.of(part):
-            first, *others = designs(view, case)
+            found = designs(view, case)
+            first, *others = _exchanged(found) if part == exchanged else found
             limit = "" if first.exact else LIMIT
             error, z = z_sample_mean(first.relative, 1.0)
             value, level = float(np.mean(first.relative)), first.level
@@ -189,7 +190,7 @@ def draw(view: View) -> Drawn:
         figure,
         "Left: plateau of each design of the newsvendor over that of its first design; lines: frozen noise, which is met in "
         "the limit of step size 0, extrapolated at 0. Right: on a pool, the plateau ratio and the ratio of variances in each "
-        "direction (generalised eigenvectors); exact crosses on the lines. Bars: two standard errors.",
+        "direction (generalised eigenvectors). Bars: two standard errors.",
     )
     for case in view.of(NEWSVENDOR):
         first, *others = designs(view, case)
@@ -251,13 +252,15 @@ def _all_as_first(part: Part) -> Callable[[Case], Sequence[str]]:
     return assume
 
 
-def _exchanged(case: Case) -> Sequence[str]:
-    """Antithetic pairs and control variates predicted with each other's covariance."""
-    other = {"antithetic": "control-variate", "control-variate": "antithetic"}
-    return each_arm(
-        case,
-        lambda spec: f"sampling.design={other[spec.sampling.design]}" if spec.sampling.design in other else None,
-    )
+def _exchanged(found: Sequence[Design]) -> list[Design]:
+    """Every design but the first with the prediction of the next one, where their step sizes are the same."""
+    first, *others = found
+    pairs = zip(others, [*others[1:], *others[:1]], strict=True)
+    return [first, *(_under(a, b) if np.array_equal(a.sizes, b.sizes) else a for a, b in pairs)]
+
+
+def _under(design: Design, other: Design) -> Design:
+    return replace(design, predictions=other.predictions, expected=other.expected)
 
 
 def _strata_ignored(case: Case) -> Sequence[str]:
@@ -270,10 +273,12 @@ def _strata_ignored(case: Case) -> Sequence[str]:
 CONTROLS = (
     Control("newsvendor: no reduction", "every design predicted with the covariance of fresh samples",
             assume=_all_as_first(NEWSVENDOR)),
-    Control("designs exchanged", "antithetic pairs predicted as control variates and the other way round",
-            assume=_exchanged),
+    Control("newsvendor: exchanged", "antithetic pairs predicted as control variates and the other way round",
+            rows=lambda v: list(_rows(v, exchanged=NEWSVENDOR))),
     Control("pool: no reduction", "every design predicted with the covariance of draws with replacement",
             assume=_all_as_first(POOL)),
+    Control("pool: exchanged", "every design but the first predicted with the covariance of the next one",
+            rows=lambda v: list(_rows(v, exchanged=POOL))),
     Control("strata ignored", "a stratified batch predicted as one without replacement", assume=_strata_ignored),
 )  # fmt: skip
 

@@ -23,7 +23,7 @@ from fastsgd.theory import comparison, lyapunov, richardson
 
 Array = NDArray[np.float64]
 NEWSVENDOR = Part("reduction-newsvendor", {"quick": {"replicates": 200}})
-POOL = Part("reduction-pool", {"quick": {"replicates": 200}})
+POOL = Part("reduction-pool", {"quick": {"replicates": 256}})
 PARTS = ((NEWSVENDOR, "newsvendor"), (POOL, "pool"))
 LIMIT, DIRECTION, ORDER = " (step size -> 0)", "variance ratio, direction", "S' <= S where G' <= G"
 ROUNDING = 1e-10

@@ -32,6 +32,10 @@ CHANGED = {
         "planning-logistic": [("ridge = 0.01", "ridge = 0.03"), ("[4, 32, 128, 512]", "[8, 64, 256]")],
         "planning-queue": [("[1.0, 1.5]", "[1.2, 0.8]"), ("steps = [2048, 8192]", "steps = [2000, 6000]")],
     },
+    "reduction": {
+        "reduction-newsvendor": [("price = [3.4, 1.4]", "price = [1.5, 3.0]"), ("correlation = 0.4", "correlation = -0.3")],
+        "reduction-pool": [("samples = 60, dimension = 2", "samples = 120, dimension = 3"), ("groups = 4", "groups = 3")],
+    },
     "conditioning": {
         "conditioning-small": [("samples = 20, dimension = 3", "samples = 15, dimension = 2"), ("= 1000000", "= 200000")],
         "conditioning-pool": [("samples = 1000, dimension = 3", "samples = 300, dimension = 4"),

@@ -113,7 +113,8 @@ def _rows(view: View, exchanged: Part | None = None) -> Iterator[Row]:
                 yield ratio(first, other, where)
                 if first.exact and other.exact:
                     yield from _directions(view, case, first, other, where)
-                yield certain(ORDER, where, float(_order_kept(first, other)), 1.0)
+                if comparison.loewner_below(other.predictions[0].sigma, first.predictions[0].sigma):
+                    yield certain(ORDER, where, float(_order_kept(first, other)), 1.0)
 
 
 def ratio(first: Design, other: Design, where: str) -> Row:
@@ -134,18 +135,19 @@ def _directions(view: View, case: Case, first: Design, other: Design, where: str
     final = {p.model.arm: o.final for p, o in zip(view.predictions(case), view.observed(case), strict=True)}
     for k, value in enumerate(values):
         top, bottom = ((final[d.arm] @ vectors[:, k]) ** 2 for d in (other, first))
-        yield from_analysis(paired_row("", "", None, top, bottom, float(value))).but(
-            quantity=f"{DIRECTION} {k + 1}", where=where
-        )
+        row = from_analysis(paired_row("", "", None, top, bottom, float(value)))
+        # The others share their replicates with it; the largest one decides the order.
+        tested = row.tested and k == len(values) - 1
+        yield row.but(quantity=f"{DIRECTION} {k + 1}", where=where, tested=tested)
 
 
 def _order_kept(first: Design, other: Design) -> bool:
-    """G' <= G in Loewner order implies S' <= S and tr(F S') <= tr(F S), at the largest step."""
+    """S' <= S in Loewner order and tr(F S') <= tr(F S), which G' <= G implies; noise of the optimum, largest step."""
     a, b = first.predictions[0], other.predictions[0]
     model, eta = a.model, a.model.largest_eta
     found = comparison.reduction(model.metric, model.drift, a.sigma, b.sigma, eta)
     size = float(np.linalg.norm(lyapunov.discrete_stationary(model.drift, a.sigma, eta), 2))
-    return not found.ordered or (found.covariance_smallest >= -ROUNDING * size and found.risk_ratio <= 1 + ROUNDING)
+    return found.covariance_smallest >= -ROUNDING * size and found.risk_ratio <= 1 + ROUNDING
 
 
 def notes(view: View) -> Sequence[str]:

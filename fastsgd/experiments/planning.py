@@ -309,7 +309,7 @@ ENTRY = Entry(
     claim="With H and G at hand, in closed form, from a pool or from a pilot sample, the risk at a fixed budget of oracle "
     "calls is known for every batch and step size before anything is run, and so is the best choice.",
     ran="Newsvendor with correlated demand (closed form), logistic regression on the Wisconsin diagnostic data (pool), "
-    "service rates of queues (G from a pilot): batches with 2 to 256 steps, step sizes about the planned one of each. "
+    "service rates of queues (G from a pilot): from 512 steps to 4, step sizes about the planned one. "
     "Measured over planned risk at N and 4 N, extrapolated in 1/N to where frozen noise is exact; no choice simulates "
     "better than the planned best.",
     parts=PARTS,

@@ -1,6 +1,7 @@
 """Tables and matrices of a user: what is read, and the one line that says what is wrong and where."""
 
 import csv
+import os
 import re
 
 import h5py
@@ -291,3 +292,9 @@ def test_toml_of_a_stored_spec_asks_for_the_file(tmp_path):
     assert line.startswith('problem.hessian.file = "sha256:') and line.endswith("; give the name of a file")
     with pytest.raises(InputError, match="array kept in a run"):
         Spec.from_document(spec.document(), {})
+
+
+def test_a_pipe_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "spec.toml")
+    with pytest.raises(SpecError, match="is a pipe, socket or device; give a file on disk"):
+        load_spec(tmp_path / "spec.toml")

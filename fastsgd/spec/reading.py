@@ -9,6 +9,8 @@ def why_unreadable(path: Path) -> str | None:
     try:
         if path.is_dir():
             return "is a folder; give a file"
+        if path.exists() and not path.is_file():
+            return "is a pipe, socket or device; give a file on disk"  # opening a pipe would wait for its writer
         with path.open("rb"):
             return None
     except FileNotFoundError:

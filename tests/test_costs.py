@@ -1,17 +1,14 @@
 """Costs of runs and studies: file size and memory of real runs, arithmetic of machines, the time model."""
 
 import json
-import math
-import time
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from small_runs import tables
 
 import fastsgd
 from fastsgd.cli.entry import exit_code
-from fastsgd.costs import Rates, cost_of_run, measure, study
+from fastsgd.costs import Rates, cost_of_run, study
 from fastsgd.costs.model import cells_of
 
 pytestmark = pytest.mark.slow
@@ -98,29 +95,3 @@ def test_a_measurement_is_short_and_told(tmp_path, capsys):
     assert exit_code(["plan", str(path), "--machines", "2"]) == 0
     out = capsys.readouterr().out
     assert "measured here just now" in out and "2 cells of 150 replicates on 2 machines" in out
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("kind", "largest"), [("quadratic", 2 * 10**9), ("logistic", 10**8)])
-def test_the_time_model_over_three_orders_of_magnitude(tmp_path, kind, largest):
-    """Work of 1, 10, 100, 1000 units. The kernels are measured before and after each run, on a machine that others use
-    too: the prediction is their geometric mean, and its error is judged against what they and their repeats differ by
-    (three standard deviations, at least 15 %), and 30 ms of a single syncing of the file.
-    """
-    changes = {"problem": LOGISTIC, "sampling": {"batch": 8}} if kind == "logistic" else {}
-    for share in (1000, 100, 10, 1):
-        steps = largest // share // 1024
-        spec = fastsgd.load_spec(tables(replicates=1024, record={"steps": [max(steps // 2, 1), steps]}, **changes))
-        before = measure(spec)
-        begun = time.perf_counter()
-        fastsgd.run(spec, tmp_path / f"{share}.h5")
-        seconds = time.perf_counter() - begun
-        after = measure(spec)
-        pair = [cost_of_run(spec, rates).seconds for rates in (before, after)]
-        predicted = math.sqrt(pair[0] * pair[1])
-        spread = np.hypot(np.hypot(before.spread, after.spread) / 2, abs(math.log(pair[0] / pair[1])) / 2)
-        allowed = max(3 * spread, 0.15)
-        print(
-            f"{kind} {steps * 1024:.3g} replicate-steps: {seconds:.3g} s, predicted {predicted:.3g} s, +- {allowed:.0%}"
-        )
-        assert predicted * math.exp(-allowed) - 0.03 < seconds < predicted * math.exp(allowed) + 0.03

@@ -1,6 +1,7 @@
 """The example scripts for SLURM (by a stand-in for sbatch) and GNU parallel: what they make is the single run."""
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from fastsgd.store.index import read_index
 
 pytestmark = pytest.mark.slow
 
+STANDIN = Path(__file__).resolve().with_name("sbatch_standin.py")
 SCRIPTS = Path(__file__).resolve().parent.parent / "scripts" / "cluster"
 
 
@@ -28,8 +30,8 @@ def place(tmp_path):
     tools.mkdir()
     jobs.mkdir()
     for name, line in (
-        ("fastsgd", f'exec {sys.executable} -m fastsgd "$@"'),
-        ("sbatch", f'exec {sys.executable} {Path(__file__).with_name("sbatch_standin.py")} "$@"'),
+        ("fastsgd", f'exec {shlex.quote(sys.executable)} -m fastsgd "$@"'),
+        ("sbatch", f'exec {shlex.quote(sys.executable)} {shlex.quote(str(STANDIN))} "$@"'),
     ):
         (tools / name).write_text(f"#!/bin/bash\n{line}\n")
         (tools / name).chmod(0o755)

@@ -11,7 +11,7 @@ COMMANDS = {
     "run": "Simulate a spec and store the run.",
     "predict": "Predict from a spec or a run: theory only.",
     "ratio": "Compare a run with its predictions.",
-    "show": "Say what a run is.",
+    "show": "Say what a run or a sweep is.",
     "sweep": "Run every cell of a grid, each as an ordinary run in one folder.",
     "reproduce": "Reproduce the paper: from specs to verdicts, figures and a report.",
     "merge": "Put the shards of a run together.",

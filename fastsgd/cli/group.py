@@ -13,7 +13,7 @@ COMMANDS = {
     "ratio": "Compare a run with its predictions.",
     "show": "Say what a run or a sweep is.",
     "sweep": "Run every cell of a grid, each as an ordinary run in one folder.",
-    "reproduce": "Reproduce the paper: from specs to verdicts, figures and a report.",
+    "reproduce": "Reproduce the paper: specs, verdicts, figures and a report.",
     "merge": "Put the shards of a run together.",
     "extend": "Give a finished run more replicates or more steps.",
     "replay": "Simulate one replicate of a run again, and compare.",

@@ -41,7 +41,7 @@ def command(
     full: bool,
     as_json: bool,
 ) -> None:
-    """Reproduce the paper: from specs to verdicts, figures and a report.
+    """Reproduce the paper: specs, verdicts, figures and a report.
 
     Runs are stored and used again; a finished reproduction only reads. Exit code 3 when a check fails: the table says
     which row contradicts its prediction, or which negative control was not rejected.

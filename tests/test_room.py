@@ -24,7 +24,7 @@ def test_what_does_not_fit_is_refused_with_its_size(monkeypatch):
 
 
 def test_generated_data_and_recorded_steps_count(monkeypatch):
-    monkeypatch.setattr(room, "available", lambda: 1e9)
+    monkeypatch.setattr(room, "available", lambda: 1e8)
     generate = {"samples": 10**9, "dimension": 20}
     pool = tables(problem={"kind": "glm", "family": "linear", "data": {"generate": generate}})
     pool["sampling"] = {"batch": 2}

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -22,8 +23,8 @@ def test_every_block_of_the_tutorial_runs(tmp_path):
     tools.mkdir()
     jobs.mkdir()
     standin = Path(__file__).with_name("sbatch_standin.py")
-    for name, line in (("fastsgd", "-m fastsgd"), ("sbatch", str(standin))):
-        (tools / name).write_text(f'#!/bin/bash\nexec {sys.executable} {line} "$@"\n')
+    for name, line in (("fastsgd", "-m fastsgd"), ("sbatch", shlex.quote(str(standin)))):
+        (tools / name).write_text(f'#!/bin/bash\nexec {shlex.quote(sys.executable)} {line} "$@"\n')
         (tools / name).chmod(0o755)
     shutil.copytree(ROOT / "scripts" / "cluster", tmp_path / "scripts" / "cluster")
     env = os.environ | {"PATH": f"{tools}:{os.environ['PATH']}", "SBATCH_STANDIN": str(jobs), "MPLBACKEND": "Agg"}

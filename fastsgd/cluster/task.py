@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,22 @@ LISTEN = 1.0  # seconds between questions whether to stop
 Result = tuple[int, str, list[str], bytes | None]
 
 _folder: list[tempfile.TemporaryDirectory[str]] = []
+
+
+def _calm() -> None:
+    """The client that Dask makes in a worker finds its loop closed when an interrupt ends the worker: that is no news."""
+    from distributed import Client
+
+    if getattr(Client, "_calm", False):
+        return
+    collected = Client.__del__
+
+    def calmly(self: Any) -> None:
+        with suppress(RuntimeError):
+            collected(self)
+
+    setattr(Client, "__del__", calmly)  # noqa: B010
+    setattr(Client, "_calm", True)  # noqa: B010
 
 
 def software() -> tuple[str, str]:
@@ -43,6 +60,7 @@ def simulate(
     """(number, state, lines, bytes of the run file if it is finished) of each cell."""
     from distributed import get_worker
 
+    _calm()
     me = get_worker()
     _unpack(files)
     with tempfile.TemporaryDirectory(prefix="fastsgd-", dir=me.local_directory) as folder:

@@ -34,13 +34,15 @@ FREE = ("step.size", "sampling.batch")
 
 def alike(spec: Spec) -> str | None:
     """Cells of which this is equal can be arms of one wave; None for a cell that cannot share one."""
+    from fastsgd.spec.sections import has_pool
     from fastsgd.spec.variants import ARM_TABLES
 
     kind = "own" if ":" in spec.problem.kind else spec.problem.kind
     if spec.arms or kind not in ARM_TABLES:
         return None
     raw = spec.raw()
-    for key in FREE:
+    # Cells on a pool share their batches, and with them the size of these.
+    for key in FREE[:1] if has_pool(spec.problem) else FREE:
         table, _, name = key.partition(".")
         if key in ARM_TABLES[kind]:
             raw[table] = {k: v for k, v in raw[table].items() if k != name}

@@ -14,7 +14,7 @@ from small_runs import results, tables
 
 import fastsgd
 from fastsgd.cli.entry import exit_code
-from fastsgd.errors import InputError, StoppedEarly
+from fastsgd.errors import InputError, RunError, StoppedEarly
 from fastsgd.store.index import read_index
 
 distributed = pytest.importorskip("distributed")
@@ -102,6 +102,42 @@ def test_a_stopped_run_keeps_its_shards_and_goes_on(address, single, tmp_path):
     notes = []
     assert numbers(cluster.run(LARGE, tmp_path / "run.h5", scheduler=where, note=notes.append).path) == single
     assert any(f"{len(kept)} of" in text for text in notes)
+
+
+def test_tasks_of_a_long_run_are_short():
+    from fastsgd.cluster.front import DEAREST, _parts
+    from fastsgd.sweeps import grid
+
+    for replicates, least in ((2000, 8), (4_000_000, 9)):
+        spec = fastsgd.load_spec(LARGE | {"replicates": replicates, "record": {"steps": [40_000]}})
+        count = _parts(spec, 2)
+        assert count >= least and grid.cost(spec) / count <= DEAREST
+
+
+def test_a_worker_that_dies_while_it_is_asked_for_its_software_is_no_obstacle():
+    from fastsgd.cluster.client import _check
+    from fastsgd.cluster.task import software
+
+    class Client:
+        def __init__(self, *answers):
+            self.answers = list(answers)
+
+        def wait_for_workers(self, count, timeout):
+            pass
+
+        def run(self, function, on_error):
+            assert function is software and on_error == "return"
+            return self.answers.pop(0)
+
+    died = OSError("Stream is closed")
+    _check(Client({"one": died, "two": software()}), "tcp://x")
+    waits = Client({"one": died}, {"two": software()})
+    _check(waits, "tcp://x")
+    assert not waits.answers
+    with pytest.raises(InputError, match="worker two has fastsgd 0"):
+        _check(Client({"one": died, "two": ("0", "1")}), "tcp://x")
+    with pytest.raises(RunError, match="worker one cannot use fastsgd"):
+        _check(Client({"one": ImportError("no module"), "two": software()}), "tcp://x")
 
 
 def test_a_sweep_is_that_of_one_machine(address, tmp_path):

@@ -114,6 +114,25 @@ def test_what_notebooks_show(swept):
     assert repr(report).endswith("consistent)")
 
 
+def test_the_abscissa_of_the_figure_is_chosen(swept, monkeypatch):
+    import fastsgd.figures.sweep as drawing
+    from fastsgd.figures import figure
+
+    top, below = figure(swept).axes
+    assert below.get_xlabel() == "step.size" and len(top.containers) == 2
+    left, right = (bar[0].get_transform().transform((0.1, 1))[0] for bar in below.containers)
+    assert left < below.transData.transform((0.1, 1))[0] < right
+    assert below.get_ylim()[0] < min(y for bar in below.containers for ((_, y), _) in bar[2][0].get_segments())
+    top, below = figure(swept, over="sampling.batch").axes
+    assert below.get_xlabel() == "sampling.batch" and len(top.containers) == 2
+    for over, words in (("sampling.bach", "not swept; keys are step.size, sampling.batch"), ("step.size", "2 lines")):
+        monkeypatch.setattr(drawing, "MOST_LINES", 1)
+        with pytest.raises(InputError, match=words):
+            figure(swept, over=over)
+    top, below = figure(swept).axes  # too many lines: one beside the other
+    assert "order" in below.get_xlabel() and list(top.containers[0][0].get_xdata()) == [1, 2, 3, 4]
+
+
 def test_show_plot_and_export_take_a_folder(swept, tmp_path, capsys):
     assert exit_code(["show", str(swept)]) == 0
     assert "4 finished, 2 failed" in capsys.readouterr().out

@@ -23,8 +23,11 @@ KINDS = ("risk", "covariance", "step-size", "sweep")
     "step-size: the ratio of arms against their step size, extrapolated to 0. "
     "sweep: the risks of all cells against a swept key.",
 )  # fmt: skip
+@click.option(
+    "--over", metavar="KEY", help="The swept key on the abscissa of a sweep; default: that with the most values."
+)
 @options.assume_option
-def command(runs: tuple[Path, ...], output: Path, kind: str | None, assume: tuple[str, ...]) -> None:
+def command(runs: tuple[Path, ...], output: Path, kind: str | None, over: str | None, assume: tuple[str, ...]) -> None:
     """Draw runs with their predictions.
 
     Lines are predictions, markers are measured, bars are two standard errors. Several runs stand side by side.
@@ -33,10 +36,10 @@ def command(runs: tuple[Path, ...], output: Path, kind: str | None, assume: tupl
     Examples:
       fastsgd plot runs/plateau.h5 -o plateau.png
       fastsgd plot runs/plateau.h5 -o plateau --kind covariance
-      fastsgd plot study -o study.pdf
+      fastsgd plot study -o study.pdf --over sampling.batch
       fastsgd plot runs/breast-cancer.h5 -o step-size.pdf --kind step-size
     """
     from fastsgd.figures import plot
 
-    for path in plot(runs, output, kind=kind, assume=assume):
+    for path in plot(runs, output, kind=kind, assume=assume, over=over):
         result(str(path))

@@ -35,7 +35,7 @@ class Progress:
         self._bar: Any = None
         self._task: Any = None
         self._prefix = ""
-        self._whole = False
+        self._ended = False
 
     def __enter__(self) -> "Progress":
         return self
@@ -46,8 +46,9 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
 
-    def update(self, done: int, total: int, seconds: float) -> None:
-        """`done` of `total` replicate-steps, `seconds` after the start."""
+    def update(self, done: int, total: int, seconds: float, ended: bool | None = None) -> None:
+        """`done` of `total` replicate-steps, `seconds` after the start; `ended` by default once all are done."""
+        ended = done >= total if ended is None else ended
         if not self._started:
             self._started, self._first = True, (done, seconds)
             if self.stream.isatty():
@@ -60,8 +61,8 @@ class Progress:
             self._bar.update(
                 self._task, completed=done, total=total, speed=rate(speed), left=ahead, prefix=self._prefix
             )
-        elif seconds - self._last_line >= LINE_EVERY or (done >= total and not self._whole):
-            self._last_line, self._whole = seconds, done >= total
+        elif seconds - self._last_line >= LINE_EVERY or (ended and not self._ended):
+            self._last_line, self._ended = seconds, ended
             ahead = f", {span(left)} left" if left is not None and done < total else ""
             speed_text = f", {rate(speed)}" if speed > 0 else ""
             text = f"{done / max(total, 1):.1%} after {span(seconds)}{speed_text}{ahead}"
@@ -71,14 +72,16 @@ class Progress:
         """The same for a sweep's `Status`, with its cells counted."""
         failed = f", {status.failed} failed" if status.failed else ""
         self._prefix = f"{status.finished}/{status.cells} cells{failed}"
-        self.update(status.done, status.total, status.seconds)
+        ended = status.finished + status.failed >= status.cells
+        self.update(status.done, status.total, status.seconds, ended)
 
     def runs(self, status: Any) -> None:
         """The same for the runs of a reproduction."""
         failed = f", {status.failed} failed" if status.failed else ""
         self._prefix = f"{status.finished}/{status.cells} runs{failed}"
         if status.total:
-            self.update(status.done, status.total, status.seconds)
+            ended = status.finished + status.failed >= status.cells
+            self.update(status.done, status.total, status.seconds, ended)
 
     def note(self, text: str) -> None:
         """One remark, above the bar where there is one."""

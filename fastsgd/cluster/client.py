@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -11,6 +12,7 @@ from fastsgd.errors import InputError, RunError
 from fastsgd.interrupts import without_ctrl_c
 
 PATIENCE = 60.0  # seconds until the first worker must be there
+POLL = 0.5
 
 
 @contextmanager
@@ -64,14 +66,25 @@ def _check(client: Any, scheduler: str | None) -> None:
     except TimeoutError:
         raise InputError(f"{scheduler} has no workers; start `dask worker {scheduler}` on the machines") from None
     here = software()
-    try:
-        there = client.run(software)
-    except Exception as error:
-        text = " ".join(str(error).split())
-        raise RunError(f"the workers cannot use fastsgd: {text}; install fastsgd {here[0]} where they run") from None
-    for address, found in there.items():
+    for address, found in _asked(client, software).items():
+        if isinstance(found, BaseException):
+            text = " ".join(str(found).split())
+            raise RunError(f"worker {address} cannot use fastsgd: {text}; install fastsgd {here[0]} there")
         if found != here:
             raise InputError(
                 f"worker {address} has fastsgd {found[0]} with random numbers of version {found[1]}, here are {here[0]} "
                 f"and {here[1]}; install the same on all machines"
             )
+
+
+def _asked(client: Any, question: Callable[[], Any]) -> dict[str, Any]:
+    """Answers, or exceptions, of the workers that live; one that dies meanwhile is no obstacle, its tasks go elsewhere."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        answers = client.run(question, on_error="return")
+        living = {address: answer for address, answer in answers.items() if not isinstance(answer, OSError)}
+        if living:
+            return living
+        if time.monotonic() > deadline:
+            raise RunError(f"no worker answers: {'; '.join(map(str, answers.values())) or 'all have gone'}")
+        time.sleep(POLL)

@@ -15,6 +15,7 @@ from fastsgd.cluster.pool import ClusterPool
 from fastsgd.errors import InputError, RunError, StoppedEarly
 from fastsgd.interrupts import StopRequest
 from fastsgd.merging import merge
+from fastsgd.sweeps import grid
 from fastsgd.sweeps.pool import Job
 from fastsgd.sweeps.run import Status, sweep_with
 from fastsgd.threads import cores
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 TASKS = 4  # a worker: so that a slow machine holds up little, and little is lost with one that dies
 LARGEST = 2**27  # bytes of a shard's file, which passes through memory
+DEAREST = 1e11  # cost of a shard (`grid.cost`), about 20 seconds of a core: what a stop or a dead worker loses at most
+MOST = 1000  # shards on account of their cost
 
 
 def sweep(
@@ -209,7 +212,7 @@ def _parts(spec: Spec, workers: int) -> int:
     steps, arms = len(spec.record_steps()), max(len(spec.arms or ()), 1)
     size = 8.0 * spec.replicates * arms * (steps + 4)
     blocks = -(-spec.replicates // BLOCK)
-    return int(min(blocks, max(TASKS * workers, size // LARGEST + 1)))
+    return int(min(blocks, max(TASKS * workers, size // LARGEST + 1, min(MOST, grid.cost(spec) // DEAREST + 1))))
 
 
 def _workers(client: Any) -> int:

@@ -17,7 +17,12 @@ __all__ = ["KINDS", "SUFFIXES", "figure", "plot"]
 
 
 def plot(
-    runs: Any, output: str | os.PathLike[str], *, kind: str | None = None, assume: Sequence[str] = ()
+    runs: Any,
+    output: str | os.PathLike[str],
+    *,
+    kind: str | None = None,
+    assume: Sequence[str] = (),
+    over: str | None = None,
 ) -> list[Path]:
     """Draw runs with their predictions and write the figure.
 
@@ -28,12 +33,13 @@ def plot(
             recorded step), "step-size" (ratio at the last step of each arm against its step size) or "sweep" (the folder
             of a sweep: risks of all cells against a swept key; the default for a folder).
         assume: KEY=VALUE altering the prediction, as for `ratio`.
+        over: the swept key on the abscissa of a sweep; default: that with the most numbers.
 
     Returns:
         The files written.
     """
     paths = _targets(Path(output))
-    made = figure(runs, kind=kind, assume=assume)
+    made = figure(runs, kind=kind, assume=assume, over=over)
     from fastsgd.figures.style import save
 
     for path in paths:
@@ -41,10 +47,12 @@ def plot(
     return paths
 
 
-def figure(runs: Any, *, kind: str | None = None, assume: Sequence[str] = ()) -> Any:
+def figure(runs: Any, *, kind: str | None = None, assume: Sequence[str] = (), over: str | None = None) -> Any:
     """The matplotlib Figure of `plot`, not written anywhere."""
     if kind == "sweep" or (kind is None and _is_sweep(runs)):
-        return _of_sweep(runs, assume)
+        return _of_sweep(runs, assume, over)
+    if over is not None:
+        raise InputError("over names a swept key: it is for the folder of a sweep")
     kind = kind or "risk"
     if kind not in KINDS:
         raise InputError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
@@ -69,7 +77,7 @@ def _is_sweep(runs: Any) -> bool:
     return isinstance(one, Sweep) or (isinstance(one, (str, os.PathLike)) and is_sweep(one))
 
 
-def _of_sweep(runs: Any, assume: Sequence[str]) -> Any:
+def _of_sweep(runs: Any, assume: Sequence[str], over: str | None) -> Any:
     from fastsgd.analysis.sweep_data import Sweep, open_sweep
     from fastsgd.figures.style import styled
     from fastsgd.figures.sweep import draw
@@ -81,7 +89,7 @@ def _of_sweep(runs: Any, assume: Sequence[str]) -> Any:
     one = runs[0] if isinstance(runs, (list, tuple)) else runs
     sweep = one if isinstance(one, Sweep) else open_sweep(one)
     with styled():
-        return draw(sweep)
+        return draw(sweep, over)
 
 
 def _targets(output: Path) -> list[Path]:

@@ -70,6 +70,14 @@ def panels(rows: int, columns: int, heights: tuple[float, ...], width: float = 4
     return made, axes
 
 
+def spread(axes: Any, index: int, count: int) -> Any:
+    """Data coordinates moved by a few points sideways, so that markers of `count` series at one abscissa stay apart."""
+    from matplotlib.transforms import ScaledTranslation
+
+    points = (index - (count - 1) / 2) * min(5.0, 20.0 / count)
+    return axes.transData + ScaledTranslation(points / 72, 0, axes.figure.dpi_scale_trans)
+
+
 def save(figure: Any, path: Path) -> None:
     """Write a figure in the format of the suffix; the same input gives the same bytes."""
     import logging

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from fastsgd.errors import RunError
 from fastsgd.store.creation import check_place
 from fastsgd.store.lock import WriterLock
-from fastsgd.store.raw import sync_folder
+from fastsgd.store.raw import put_in_place
+
+__all__ = ["discard", "locked", "put_in_place"]
 
 
 @contextmanager
@@ -21,15 +22,6 @@ def locked(target: Path) -> Iterator[WriterLock]:
         yield lock
     finally:
         lock.release()
-
-
-def put_in_place(work: Path, target: Path) -> None:
-    """Give a complete file its name, durably."""
-    try:
-        work.replace(target)
-    except OSError as error:
-        raise RunError(f"cannot put {target} in place: {error.strerror or error}") from error
-    sync_folder(target.parent)
 
 
 def discard(work: Path) -> None:

@@ -15,6 +15,7 @@ KERNELS = ROOT / "kernels"
 ALLOWED = {
     "errors": set(),
     "views": set(),
+    "units": set(),
     "spec": {
         "errors",
         "views",
@@ -25,8 +26,8 @@ ALLOWED = {
     "theory": set(),
     "designs": {"errors", "theory"},
     "schedules": {"theory"},
-    "problems": {"errors", "spec", "designs", "kernels", "theory"},
-    "store": {"errors", "views", "spec"},
+    "problems": {"errors", "units", "spec", "designs", "kernels", "theory"},
+    "store": {"errors", "units", "views", "spec"},
     "moments": {"store", "kernels"},
     "interrupts": set(),
     "threads": {"errors", "kernels"},
@@ -82,7 +83,7 @@ ALLOWED = {
     "replaying": {"errors", "engine", "plan", "sources", "store", "threads", "wave"},
     "comparing": {"differences", "store"},
     "sweeps": {"errors", "spec", "plan", "wave", "averages", "engine", "store", "interrupts", "shards", "threads"},
-    "analysis": {"errors", "views", "spec", "problems", "designs", "schedules", "theory", "store"},
+    "analysis": {"errors", "units", "views", "spec", "problems", "designs", "schedules", "theory", "store"},
     "figures": {"errors", "analysis", "store", "theory"},
     "cluster": {
         "errors",

@@ -57,7 +57,7 @@ def one_line(capsys, *said):
 def test_what_does_not_fit_is_refused_with_its_size(disk, spec, capsys):
     fill(disk)
     assert exit_code(["run", str(spec), "-o", str(disk / "a.h5")]) == 2
-    one_line(capsys, "a.h5 needs", "0 B are free")
+    one_line(capsys, "a.h5 needs", "0 bytes are free")
     assert [path.name for path in disk.iterdir()] == ["filler"]
 
 

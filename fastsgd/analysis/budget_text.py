@@ -9,6 +9,7 @@ from typing import Any
 from fastsgd.analysis import tables
 from fastsgd.analysis.budget import Budget
 from fastsgd.analysis.budget_errors import Expected
+from fastsgd.units import in_bytes
 
 
 def duration(seconds: float) -> str:
@@ -17,14 +18,6 @@ def duration(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.3g} {unit}"
     return f"{seconds:.3g} s"
-
-
-def size(count: float) -> str:
-    """Bytes in the unit that suits them."""
-    for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= factor:
-            return f"{count / factor:.3g} {unit}"
-    return f"{count:.0f} bytes"
 
 
 def budget_text(of: Budget) -> str:
@@ -65,7 +58,7 @@ def cost_text(cost: dict[str, Any], rates: dict[str, Any], what: str) -> str:
     speed = cost["replicate_steps"] / max(cost["seconds"], 1e-300)
     return (
         f"{what}: {cost['replicate_steps']:.3g} replicate-steps, {duration(cost['seconds'])} "
-        f"(+- {cost['spread']:.0%}, {speed:.3g}/s), {size(cost['memory'])} of memory, {size(cost['disk'])} of disk\n"
+        f"(+- {cost['spread']:.0%}, {speed:.3g}/s), {in_bytes(cost['memory'])} of memory, {in_bytes(cost['disk'])} of disk\n"
         f"measured here just now in {rates['measured']:.2g} s: {rates['threads']} threads, {rates['replicates']} "
         f"replicates, {rates['step'] * 1e9:.3g} ns a step, {rates['record'] * 1e9:.3g} ns a recorded step, "
         f"loading {rates['start']:.2g} s"
@@ -75,12 +68,12 @@ def cost_text(cost: dict[str, Any], rates: dict[str, Any], what: str) -> str:
 def study_text(study: dict[str, Any]) -> str:
     """A study on several machines."""
     machines = f"{study['machines']} machine{'s' if study['machines'] > 1 else ''} like this one"
-    shards = f" and {size(study['disk_shards'])} for shards" if study["disk_shards"] else ""
+    shards = f" and {in_bytes(study['disk_shards'])} for shards" if study["disk_shards"] else ""
     line = (
         f"{study['cells']} cells of {study['replicates']} replicates on {machines}: "
         f"{study['replicate_steps']:.3g} replicate-steps, {duration(study['seconds'])} (+- {study['spread']:.0%}), "
-        f"{study['core_hours']:.3g} core hours, {size(study['memory'])} of memory each, "
-        f"{size(study['disk'])} of disk{shards}"
+        f"{study['core_hours']:.3g} core hours, {in_bytes(study['memory'])} of memory each, "
+        f"{in_bytes(study['disk'])} of disk{shards}"
     )
     return "\n".join([line, *(f"note: {note}" for note in study["notes"])])
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fastsgd.units import in_bytes
+
 if TYPE_CHECKING:
     from fastsgd.spec import Spec
 
@@ -17,7 +19,7 @@ def check(spec: Spec) -> list[str]:
     if free is None or need <= free:
         return []
     return [
-        f"the spec needs about {_size(need)} of memory, {_size(free)} are free; take fewer dimensions, arms, samples or "
+        f"the spec needs about {in_bytes(need)} of memory, {in_bytes(free)} are free; take fewer dimensions, arms, samples or "
         "recorded steps, or another machine"
     ]
 
@@ -48,11 +50,3 @@ def available() -> float | None:
     except (OSError, ValueError):
         pass
     return min(found) if found else None
-
-
-def _size(count: float) -> str:
-    for unit in ("kB", "MB", "GB"):
-        count /= 1000
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-    return f"{count / 1000:.3g} TB"

@@ -17,11 +17,12 @@ from fastsgd.store.layout import Extra, Sizes, Variable
 from fastsgd.store.lock import WriterLock
 from fastsgd.store.memory import SparseFile
 from fastsgd.store.opened import Structure
-from fastsgd.store.raw import CHUNK, Extent, RawFile, sync_folder
+from fastsgd.store.raw import CHUNK, Extent, RawFile, put_in_place
 from fastsgd.store.record import Record
 from fastsgd.store.slots import Checkpoint, load
 from fastsgd.store.static import static_sum
 from fastsgd.store.writer import RunWriter
+from fastsgd.units import in_bytes
 
 
 def create(
@@ -113,7 +114,7 @@ def create(
                         fill(writer)
                     record = writer._record
                 file.sync()
-            _put_in_place(temporary, path)
+            put_in_place(temporary, path)
         except BaseException:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
@@ -159,17 +160,9 @@ def _check_space(path: Path, need: int) -> None:
     free = shutil.disk_usage(path.parent).free
     if need > free:
         raise InputError(
-            f"{path} needs {_size(need)}, {_size(free)} are free in {path.parent}; "
+            f"{path} needs {in_bytes(need)}, {in_bytes(free)} are free in {path.parent}; "
             "take fewer replicates, recorded steps or trajectories, or another disk"
         )
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.4g} TB"
 
 
 def _clean(path: Path) -> None:
@@ -233,11 +226,3 @@ def _write_range(file: RawFile, place: Extent, values: range) -> None:
     for i in range(0, len(values), step):
         part = values[i : i + step]
         file.write(place.rows(i, i + len(part)), np.arange(part.start, part.stop, dtype=place.dtype))
-
-
-def _put_in_place(temporary: Path, path: Path) -> None:
-    try:
-        temporary.replace(path)
-    except OSError as error:
-        raise RunError(f"cannot put {path} in place: {error.strerror or error}") from error
-    sync_folder(path.parent)

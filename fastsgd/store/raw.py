@@ -188,6 +188,15 @@ def crc32(array: NDArray[Any]) -> int:
     return zlib.crc32(as_bytes(array))
 
 
+def put_in_place(work: Path, target: Path) -> None:
+    """Give a complete file its name, durably; RunError if that cannot be done."""
+    try:
+        work.replace(target)
+    except OSError as error:
+        raise RunError(f"cannot put {target} in place: {error.strerror or error}") from error
+    sync_folder(target.parent)
+
+
 def sync_folder(folder: Path) -> None:
     """Makes a rename in the folder durable, where the system can."""
     try:

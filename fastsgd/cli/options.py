@@ -70,12 +70,27 @@ threads_option = click.option(
 time_limit_option = click.option(
     "--time-limit", type=Duration(), help="Stop by then with exit code 75; run again to go on."
 )
-scheduler_option = click.option(
-    "--scheduler", metavar="ADDRESS", help="Simulate on the workers of a Dask scheduler, such as tcp://host:8786."
-)
-workers_option = click.option(
-    "--workers", type=click.IntRange(min=1), metavar="N", help="Simulate on N Dask workers on this machine."
-)
+
+
+def simulation_options(command: Any) -> Any:
+    """Where and how long to simulate: --scheduler, --workers, --threads, --time-limit, --force, --allow-unstable."""
+    for option in (
+        click.option(
+            "--allow-unstable", is_flag=True, help="Run also at a step size at or above the largest stable one."
+        ),
+        click.option("--force", is_flag=True, help="Begin again: replace run files that are there."),
+        time_limit_option,
+        threads_option,
+        click.option(
+            "--workers", type=click.IntRange(min=1), metavar="N", help="Simulate on N Dask workers on this machine."
+        ),
+        click.option(
+            "--scheduler", metavar="ADDRESS",
+            help="Simulate on the workers of a Dask scheduler, such as tcp://host:8786.",
+        ),
+    ):  # fmt: skip
+        command = option(command)
+    return command
 
 
 def cluster(scheduler: str | None, workers: int | None) -> dict[str, Any]:

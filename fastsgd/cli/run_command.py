@@ -17,12 +17,7 @@ from fastsgd.cli.progress import Progress
 @click.option(
     "--shard", metavar="I/N", help="Simulate the I-th of N parts of the replicates; `fastsgd merge` puts them together."
 )
-@options.scheduler_option
-@options.workers_option
-@options.threads_option
-@options.time_limit_option
-@click.option("--force", is_flag=True, help="Begin again: replace a run file that is there.")
-@click.option("--allow-unstable", is_flag=True, help="Run also at a step size at or above the largest stable one.")
+@options.simulation_options
 @options.json_option
 def command(
     spec: Path,
@@ -31,11 +26,8 @@ def command(
     shard: str | None,
     scheduler: str | None,
     workers: int | None,
-    threads: int | None,
-    time_limit: float | None,
-    force: bool,
-    allow_unstable: bool,
     as_json: bool,
+    **how: Any,
 ) -> None:
     """Simulate a spec and store the run.
 
@@ -63,7 +55,6 @@ def command(
         chosen = {"shard": shard}
     with Progress() as progress:
         stored = simulate(
-            spec, output, **chosen, overrides=overrides, threads=threads, progress=progress.update, note=progress.note,
-            time_limit=time_limit, force=force, allow_unstable=allow_unstable,
+            spec, output, **chosen, **how, overrides=overrides, progress=progress.update, note=progress.note
         )  # fmt: skip
     result_json(describe(stored)) if as_json else result(describe_text(stored))

@@ -1,6 +1,7 @@
 """fastsgd sweep"""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -22,12 +23,7 @@ from fastsgd.cli.progress import Progress
     help="A seed of its own for each cell, or the same random numbers for all (default, unless the spec says so).",
 )  # fmt: skip
 @click.option("--shard", metavar="I/N", help="Run only every N-th cell, from the I-th on; shards may share the folder.")
-@options.scheduler_option
-@options.workers_option
-@options.threads_option
-@options.time_limit_option
-@click.option("--force", is_flag=True, help="Begin again: replace run files that are there.")
-@click.option("--allow-unstable", is_flag=True, help="Run also at a step size at or above the largest stable one.")
+@options.simulation_options
 @options.json_option
 def command(
     spec: Path,
@@ -38,11 +34,8 @@ def command(
     shard: str | None,
     scheduler: str | None,
     workers: int | None,
-    threads: int | None,
-    time_limit: float | None,
-    force: bool,
-    allow_unstable: bool,
     as_json: bool,
+    **how: Any,
 ) -> None:
     """Run every cell of a grid, each as an ordinary run in one folder.
 
@@ -68,8 +61,7 @@ def command(
 
     with Progress() as progress:
         folder = sweep(
-            spec, output, **chosen, vary=vary, overrides=overrides, independent=independent, shard=shard, threads=threads,
-            progress=progress.sweep, note=progress.note, time_limit=time_limit, force=force,
-            allow_unstable=allow_unstable,
+            spec, output, **chosen, **how, vary=vary, overrides=overrides, independent=independent, shard=shard,
+            progress=progress.sweep, note=progress.note,
         )  # fmt: skip
     result_json(describe_sweep(folder)) if as_json else result(sweep_text(folder))

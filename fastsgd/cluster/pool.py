@@ -12,7 +12,7 @@ from typing import Any
 from fastsgd.cluster import task
 from fastsgd.errors import RunError
 from fastsgd.store.raw import sync_folder
-from fastsgd.sweeps.pool import POLL, Job, Outcome
+from fastsgd.sweeps.pool import POLL, Job, Outcome, pass_on
 
 
 class ClusterPool:
@@ -66,7 +66,7 @@ class ClusterPool:
         except queue.Empty:
             return
         if kind == "event":
-            self._event(*what)
+            pass_on(what[0], what[1:], self.report, self.note)
             return
         future, job = running.pop(what)
         if future.status != "finished":
@@ -78,14 +78,6 @@ class ClusterPool:
             if content is not None:
                 place(content, paths[number])
             yield Outcome(number, state, lines)
-
-    def _event(self, kind: str, *rest: Any) -> None:
-        if kind == "progress":
-            numbers, done, total = rest
-            for number in numbers:
-                self.report(number, done, total)
-        elif kind == "note":
-            self.note(*rest)
 
     def _close(self, futures: list[Any]) -> None:
         """Tasks under way hear of it within a second."""

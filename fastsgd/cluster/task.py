@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fastsgd.sweeps.pool import REMARKS
 from fastsgd.sweeps.worker import Worker
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class Task(Worker):
         kind, *rest = message
         if kind == "done":
             self.ended.append((rest[0], rest[1], rest[2]))
-        elif kind in ("progress", "note"):
+        elif kind in REMARKS:
             self.me.log_event(self.topic, message)
 
     def listen(self) -> None:

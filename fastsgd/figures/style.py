@@ -74,7 +74,7 @@ def spread(axes: Any, index: int, count: int) -> Any:
     """Data coordinates moved by a few points sideways, so that markers of `count` series at one abscissa stay apart."""
     from matplotlib.transforms import ScaledTranslation
 
-    points = (index - (count - 1) / 2) * min(5.0, 20.0 / count)
+    points = (index - (count - 1) / 2) * min(5.0, 14.0 / count)
     return axes.transData + ScaledTranslation(points / 72, 0, axes.figure.dpi_scale_trans)
 
 

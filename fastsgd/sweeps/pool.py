@@ -21,6 +21,7 @@ from fastsgd.interrupts import without_ctrl_c
 POLL = 0.25
 GRACE = 20.0  # seconds that workers get to save when the sweep stops
 TRIES = 2
+REMARKS = ("progress", "note")
 
 
 @dataclass
@@ -47,6 +48,16 @@ class Outcome:
     number: int
     state: str
     lines: list[str]
+
+
+def pass_on(kind: str, rest: Any, report: Callable[[int, int, int], None], note: Callable[[int, str], None]) -> None:
+    """What a worker remarked of its cells, one of REMARKS."""
+    if kind == "note":
+        note(*rest)
+        return
+    numbers, done, total = rest
+    for number in numbers:
+        report(number, done, total)
 
 
 class Process:
@@ -197,12 +208,8 @@ class Pool:
                 continue
             if kind in ("progress", "done"):
                 self._enter(len(self.absent))
-            if kind == "progress":
-                numbers, done, total = rest
-                for number in numbers:
-                    self.report(number, done, total)
-            elif kind == "note":
-                self.note(*rest)
+            if kind in REMARKS:
+                pass_on(kind, rest, self.report, self.note)
             elif kind == "done":
                 assert worker.job is not None
                 worker.job.cells = [cell for cell in worker.job.cells if cell[0] != rest[0]]

@@ -1,6 +1,7 @@
 """The command line end to end: spec to run to ratio, figures, JSON, exit codes."""
 
 import json
+import resource
 import signal
 import subprocess
 import sys
@@ -226,10 +227,11 @@ def test_help_needs_click_only_and_is_quick():
     command = [str(script)] if script.exists() else [sys.executable, "-m", "fastsgd"]
     seconds = []
     for _ in range(5):
-        begun = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([*command, "--help"], check=True, stdout=subprocess.DEVNULL)
-        seconds.append(time.perf_counter() - begun)
-    assert min(seconds) < 0.2
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(seconds) < 0.2  # of a processor, whatever else the machine does
 
 
 def test_a_closed_pipe_is_silent(small):

@@ -1,12 +1,14 @@
 """Arrays of vectors of lanes in compiled code, and the small array functions that a user's code may call on them."""
 
+import functools
+
 import numpy as np
 from numba.core import types
 from numba.core.extending import box, intrinsic, models, register_model
 from numba.core.imputils import impl_ret_borrowed
 from numba.np.arrayobj import populate_array
 
-from ._jit import LANES, body, inline, jit
+from ._jit import body, inline, jit
 from .vector import Vector
 from .views import workspaces
 
@@ -73,19 +75,22 @@ def _as_lanes(typingctx, array, lanes):
     return result(array, lanes), emit
 
 
-@body
-def empty_lanes(count):
-    """np.empty(count) of vectors."""
-    return _as_lanes(np.empty(count * LANES), LANES)
+@functools.cache
+def makers(lanes):
+    """np.empty(count) and np.zeros(count) of vectors."""
 
+    @body
+    def empty(count):
+        return _as_lanes(np.empty(count * lanes), lanes)
 
-@body
-def zero_lanes(count):
-    """np.zeros(count) of vectors."""
-    array = empty_lanes(count)
-    for i in range(array.size):
-        array[i] = 0.0
-    return array
+    @body
+    def zeros(count):
+        array = empty(count)
+        for i in range(array.size):
+            array[i] = 0.0
+        return array
+
+    return empty, zeros
 
 
 @inline

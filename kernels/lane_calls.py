@@ -19,7 +19,7 @@ from numba.core.extending import intrinsic
 
 from . import lane_math
 from ._jit import inline, overload
-from .vector import Vector, _as_vector, _call, absolute, doubles, first_lane, select, sqrt
+from .vector import Vector, _as_vector, _call, absolute, doubles, first_lane, select, sqrt, widest
 
 _0 = np.uint64(0)
 
@@ -87,7 +87,7 @@ def _each_lane(function, arguments=1):
     """A compiled function of doubles, called for one lane after another."""
 
     def typed(*given):
-        vector = next(t for t in given if isinstance(t, Vector))
+        vector = widest(given)
         kinds = [t if isinstance(t, Vector) else types.float64 for t in given]
 
         def emit(context, builder, sig, args):
@@ -176,7 +176,7 @@ def _isfinite(x):
 def _choose_lanes(typingctx, condition, yes, no):
     """`select` with a mask or a truth value, between vectors, masks and numbers."""
     given = (condition, yes, no)
-    lanes = next(t.lanes for t in given if isinstance(t, Vector))
+    lanes = widest(given).lanes
     truths = all(isinstance(t, types.Boolean) or (isinstance(t, Vector) and t.kind == "b") for t in (yes, no))
     result, mask = Vector("b" if truths else "f", lanes), Vector("b", lanes)
 
@@ -222,7 +222,7 @@ def _where(condition, x, y):
 @intrinsic(prefer_literal=True)
 def _combine(typingctx, name, a, b):
     """`and_`, `or_` of two masks or truth values."""
-    text, lanes = name.literal_value, next(t.lanes for t in (a, b) if isinstance(t, Vector))
+    text, lanes = name.literal_value, widest((a, b)).lanes
     result = Vector("b", lanes)
 
     def emit(context, builder, sig, args):
@@ -311,8 +311,8 @@ def _elementwise(name, vector, original):
 
 @intrinsic(prefer_literal=True)
 def _lanes_of(typingctx, x, like):
-    """x itself, or a number in every lane of a vector of the kind of `like`."""
-    wanted = x if isinstance(x, Vector) and x.kind == "f" else Vector("f", (x if isinstance(x, Vector) else like).lanes)
+    """x as doubles, in as many lanes as the wider of the two has."""
+    wanted = Vector("f", widest((x, like)).lanes)
 
     def emit(context, builder, sig, args):
         return _as_vector(context, builder, args[0], sig.args[0], wanted)

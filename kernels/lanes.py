@@ -10,19 +10,20 @@ _I32 = ir.IntType(32)
 
 
 @intrinsic(prefer_literal=True)
-def prefetch(typingctx, array, index):
-    """Ask for the cache line that holds element `index` of a flat array; changes no value."""
+def prefetch(typingctx, array, index, level):
+    """Ask for the cache line that holds element `index` of a flat array, into a level (1 or 2); changes no value."""
+    near = 4 - level.literal_value
 
     def emit(context, builder, sig, args):
         data = context.make_array(sig.args[0])(context, builder, args[0]).data
         pointer = builder.bitcast(builder.gep(data, [args[1]]), ir.IntType(8).as_pointer())
         kind = ir.FunctionType(ir.VoidType(), [pointer.type, _I32, _I32, _I32])
         function = builder.module.declare_intrinsic("llvm.prefetch.p0i8", (), kind)
-        read, keep, data_cache = (ir.Constant(_I32, v) for v in (0, 3, 1))
+        read, keep, data_cache = (ir.Constant(_I32, v) for v in (0, near, 1))
         builder.call(function, [pointer, read, keep, data_cache])
         return context.get_dummy_value()
 
-    return types.void(array, types.uint64), emit
+    return types.void(array, types.uint64, level), emit
 
 
 @intrinsic(prefer_literal=True)
@@ -262,20 +263,26 @@ def store_columns(typingctx, array, i0, i1, i2, i3, i4, i5, i6, i7, out, at, str
 
     def emit(context, builder, sig, args):
         source, *starts, target, first, step = args
-        rows = [
-            builder.load(_pointer(context, builder, sig.args[0], source, start, vector), align=8) for start in starts
-        ]
-        # Three rounds of swaps transpose a block of 8 x 8.
-        for bit in (1, 2, 4):
-            low = [lane if not lane & bit else 8 + lane - bit for lane in range(8)]
-            high = [lane + bit if not lane & bit else 8 + lane for lane in range(8)]
-            for i in range(8):
-                if not i & bit:
-                    a, b = rows[i], rows[i | bit]
-                    rows[i], rows[i | bit] = shuffled(builder, a, b, low), shuffled(builder, a, b, high)
+        half, columns = Vector("f", 4), []
+        for part in (0, 4):
+            # Rows i and i + 4 go into one vector on the way from memory; two rounds of swaps transpose blocks of 4 x 4.
+            quarters = []
+            for start in starts:
+                at = builder.add(start, ir.Constant(start.type, part))
+                quarters.append(builder.load(_pointer(context, builder, sig.args[0], source, at, half), align=8))
+            joined = ir.Constant(ir.VectorType(_I32, 8), list(range(8)))
+            rows = [builder.shuffle_vector(quarters[i], quarters[i + 4], joined) for i in range(4)]
+            for bit in (1, 2):
+                low = [lane if not lane & bit else 8 + lane - bit for lane in range(8)]
+                high = [lane + bit if not lane & bit else 8 + lane for lane in range(8)]
+                for i in range(4):
+                    if not i & bit:
+                        a, b = rows[i], rows[i | bit]
+                        rows[i], rows[i | bit] = shuffled(builder, a, b, low), shuffled(builder, a, b, high)
+            columns += rows
         for j in range(8):
             where = builder.add(first, builder.mul(step, ir.Constant(step.type, j)))
-            builder.store(rows[j], _pointer(context, builder, sig.args[9], target, where, vector), align=8)
+            builder.store(columns[j], _pointer(context, builder, sig.args[9], target, where, vector), align=8)
         return context.get_dummy_value()
 
     return types.void(array, *[types.uint64] * 8, out, types.uint64, types.uint64), emit

@@ -5,6 +5,7 @@ other and never mistakes one problem's for another's. Which route is taken depen
 kept beside the module.
 """
 
+import functools
 import hashlib
 import importlib.util
 import inspect
@@ -18,10 +19,13 @@ from numba.core import types
 
 from ._jit import CACHE_FOLDER, LANES, body
 from .lane_arrays import LaneArray
+from .lane_sums import LaneSums
 from .own_rewrite import Rewriting, plain
 from .stream import Stream
 
 _IMPORT = re.compile(r"from fastsgd\.kernels\.own_functions import [\w, ]+\n")
+_PARAMS = types.Array(types.float64, 1, "C")
+_ROW = 8  # replicates whose samples stand side by side: as many as a block of rows that is turned has
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _PLACE = re.compile(r'File "([^"]*)", line (\d+)')
 SIMULATOR, POOL = "simulator", "pool"
@@ -43,7 +47,8 @@ class Kernels(NamedTuple):
     """Compiled kernels.
 
     scalar: module of `own_simulator` or `own_pool`, one replicate at a time: all but `advance` in any case.
-    lanes: module of `own_lanes_*`, replicates side by side, or None; reason: why None.
+    lanes: `advance` of `own_lanes_simulator`, replicates side by side; on a pool a function of (batch, weighted) that gives
+    (replicates of a block, `advance` of `own_lanes_pool`). None if the gradient does not work on lanes; reason: why.
     mean_hessian: the Hessian's function of (theta, out) or (theta, params, out), or None.
     """
 
@@ -83,7 +88,7 @@ def make(kind: str, key: str, functions: Functions, lanes: bool = True) -> Kerne
         lanes: False for one replicate at a time in any case.
     """
     with_params = arguments(functions.gradient) == 4
-    scalar = Rewriting(lanes=False)
+    scalar = Rewriting(lanes=0)
     given = {
         "gradient": _with_params(scalar.function(functions.gradient), with_params),
         "loss": functions.loss and _with_params(scalar.function(functions.loss), with_params, out=False),
@@ -97,30 +102,103 @@ def make(kind: str, key: str, functions: Functions, lanes: bool = True) -> Kerne
         else:
             mean = found
     kernels = _module(f"own_{kind}", key, given)
-    side_by_side, reason = _lanes(kind, key, functions.gradient, with_params) if lanes else (None, "not wanted")
+    side_by_side, reason = None, "not wanted"
+    if lanes:
+        found, reason = (_lanes if kind == SIMULATOR else _pool_lanes)(key, functions.gradient, with_params)
+        side_by_side = None if reason else found
     return Kernels(kernels, side_by_side, reason, mean)
 
 
-def _lanes(kind, key, gradient, with_params):
-    """(module, "") or (None, why it cannot be)."""
-    name = _name(f"own_lanes_{kind}", key)
-    known = _folder() / f"{name}.route"
-    reason = known.read_text() if known.exists() else None
+def _rewritten(gradient, with_params, lanes):
+    """The gradient on vectors of lanes, taking params. Raises Unfit."""
+    varying = (True, True, False, True) if with_params else (True, True, True)
+    return _with_params(Rewriting(lanes).function(gradient, varying), with_params)
+
+
+def _lanes(key, gradient, with_params):
+    """(`advance`, "") of a simulator, or (None, why it cannot be)."""
+    array, made = LaneArray(LANES), {}
+
+    def compiles():
+        made["gradient"] = _rewritten(gradient, with_params, LANES)
+        sample = types.NamedTuple([array] * 3, Stream)
+        return "", (made["gradient"], (array, sample, _PARAMS, array))
+
+    _, reason = _route("own_lanes_simulator", key, gradient, [compiles])
     if reason:
         return None, reason
-    varying = (True, True, False, True) if with_params else (True, True, True)
-    try:
-        function = _with_params(Rewriting(lanes=True).function(gradient, varying), with_params)
-        if reason is None:
-            array = LaneArray(LANES)
-            sample = types.NamedTuple([array] * 3, Stream) if kind == SIMULATOR else array
-            function.compile((array, sample, types.Array(types.float64, 1, "C"), array))
-    except Exception as error:  # Numba meets types it does not know with errors of every kind
-        reason = explain(error, plain(gradient).__code__.co_filename)
-        _write(known, reason)
-        return None, reason
-    _write(known, "")
-    return _module(f"own_lanes_{kind}", key, {"gradient": function}), ""
+    made = made or {"gradient": _rewritten(gradient, with_params, LANES)}
+    return _module("own_lanes_simulator", key, made).advance, ""
+
+
+def _pool_lanes(key, gradient, with_params):
+    """(a function of (batch, weighted), "") for a pool, or (None, why it cannot be).
+
+    A gradient that reads what it has written to `out` gets memory for it.
+    """
+    theta, wide = LaneArray(_ROW), 2 * LANES
+
+    def written():
+        into = LaneSums(_ROW, wide, False)
+        return "written", (_rewritten(gradient, with_params, wide), (theta, LaneArray(wide), _PARAMS, into))
+
+    def read():
+        out = LaneArray(wide)
+        return "read", (_rewritten(gradient, with_params, wide), (theta, out, _PARAMS, out))
+
+    how, reason = _route("own_lanes_pool", key, gradient, [written, read])
+
+    def of(batch, weighted):
+        # Few samples leave lanes of a wide vector idle.
+        replicates, side = (_ROW, wide // _ROW) if batch > 2 else (LANES, 1)
+        function = _rewritten(gradient, with_params, replicates * side)
+        constants = {"REPLICATES": replicates, "SIDE": side, "WEIGHTED": int(weighted)}
+        named = f"{key} {how} {replicates} {side} {weighted}"
+        given = {"accumulate": _accumulating(function, how == "written")}
+        return replicates, _module("own_lanes_pool", named, given | constants).advance
+
+    return functools.cache(of), reason
+
+
+def _accumulating(function, written):
+    if written:
+
+        @body
+        def direct(theta, sample, params, out, sums):
+            function(theta, sample, params, sums)
+
+        return direct
+
+    @body
+    def stored(theta, sample, params, out, sums):
+        function(theta, sample, params, out)
+        for j in range(theta.size):
+            sums[j] = out[j]
+
+    return stored
+
+
+def _route(template, key, gradient, ways):
+    """(name of the first way that Numba compiles, ""), or ("", why none does); found once and kept beside the modules.
+
+    A way is a function that returns (its name, (a function, types of its arguments)).
+    """
+    known = _folder() / f"{_name(template, key)}.route"
+    if known.exists():
+        how, _, reason = known.read_text().partition("\n")
+        return how, reason
+    reason = ""
+    for way in ways:
+        try:
+            how, (function, kinds) = way()
+            function.compile(kinds)
+        except Exception as error:  # Numba meets types it does not know with errors of every kind
+            reason = explain(error, plain(gradient).__code__.co_filename)
+            continue
+        _write(known, how + "\n")
+        return how, ""
+    _write(known, "\n" + reason)
+    return "", reason
 
 
 def _with_params(function, there, out=True):

@@ -1,6 +1,11 @@
-"""The two functions of a problem that a kernel is made for; in a made module they are the user's (`own_*` import them)."""
+"""What a kernel is made for; in a made module it is the user's (`own_*` import it).
+
+Constants: REPLICATES in a block and SIDE samples of each side by side; WEIGHTED: whether samples have weights.
+"""
 
 from ._jit import jit
+
+REPLICATES, SIDE, WEIGHTED = 8, 1, 0
 
 
 @jit
@@ -28,3 +33,11 @@ def hessian(theta, sample, params, out):
     for j in range(theta.size):
         for k in range(theta.size):
             out[j, k] = 1.0 if j == k else 0.0
+
+
+@jit
+def accumulate(theta, sample, params, out, sums):
+    """Add the gradients of samples to `lane_sums.LaneSums`; out: memory for them."""
+    gradient(theta, sample, params, out)
+    for j in range(theta.size):
+        sums[j] = out[j]

@@ -1,99 +1,115 @@
-"""`own_pool` with the replicates of a block side by side: the same numbers, if the gradient works on lanes.
+"""`own_pool` with samples and replicates side by side: the same numbers, if the gradient works on lanes.
 
-The samples that the replicates of a block have drawn are turned into vectors, feature by feature, before each gradient.
+A vector has SIDE successive samples of a batch for each of REPLICATES replicates. The rows that they have drawn are turned
+into vectors, feature by feature, before each gradient; theta is the same for the samples of a replicate, so its vectors have a
+lane a replicate and are read again and again. A turn adds its gradients to the sums of the batch on the way out of the user's
+function (`lane_sums`).
 """
 
 import numpy as np
-from fastsgd.kernels._jit import LANES, inline
-from fastsgd.kernels.draws import draw, make_plan, make_scratch
+from fastsgd.kernels._jit import inline
 from fastsgd.kernels.lane_arrays import borrow_lanes, workspace
-from fastsgd.kernels.lane_steps import position_lanes, update_lanes
+from fastsgd.kernels.lane_sums import lane_sums
 from fastsgd.kernels.lanes import prefetch, store_columns
-from fastsgd.kernels.own_functions import gradient
+from fastsgd.kernels.own_functions import REPLICATES, SIDE, WEIGHTED, accumulate
 from fastsgd.kernels.parallel import parallel
-from fastsgd.kernels.quadratic import load_block, store_block
-from fastsgd.kernels.vector import load, store
+from fastsgd.kernels.vector import fma, load, store
 
-_0, _8 = np.uint64(0), np.uint64(8)
-_W = np.uint64(LANES)
+_LANES = REPLICATES * SIDE
+_0, _1, _2, _3, _4, _8 = (np.uint64(i) for i in (0, 1, 2, 3, 4, 8))
+_V, _S, _W = np.uint64(REPLICATES), np.uint64(SIDE), np.uint64(REPLICATES * SIDE)
 _NEAR = 2**16  # doubles; a pool up to this size stays in the second-level cache by itself
-_AHEAD = np.uint64(2)
 
 
 @inline
-def _fetch(pool, width, rings, pitch, at):
-    """Ask for the rows of the samples that the replicates have at one place of their batches."""
-    for lane in range(_W):
-        row = np.uint64(rings[lane * pitch + at]) * width
-        for j in range(_0, width, _8):
-            prefetch(pool, row + j)
-
-
-@inline
-def _turned(pool, width, rings, pitch, at, sample):
-    """The rows of the samples at one place of the batches, as vectors."""
-    for lane in range(_0, _W, _8):
-        r = lane * pitch + at
-        o0, o1 = np.uint64(rings[r]) * width, np.uint64(rings[r + pitch]) * width
-        r += pitch + pitch
-        o2, o3 = np.uint64(rings[r]) * width, np.uint64(rings[r + pitch]) * width
-        r += pitch + pitch
-        o4, o5 = np.uint64(rings[r]) * width, np.uint64(rings[r + pitch]) * width
-        r += pitch + pitch
-        o6, o7 = np.uint64(rings[r]) * width, np.uint64(rings[r + pitch]) * width
-        for j in range(_0, width, _8):
-            to = j * _W + lane
-            store_columns(pool, o0 + j, o1 + j, o2 + j, o3 + j, o4 + j, o5 + j, o6 + j, o7 + j, sample, to, _W)
+def _turned(pool, width, index, places, at, left, far, later, sample):
+    """The rows of SIDE samples of each replicate, as vectors; `left` of the longest batch; ask for those from `later` on."""
+    for s in range(_S):
+        # What a batch has not, is not added: any row will do.
+        i = at + s if s < left else at
+        for v in range(_0, _V, _8):
+            if far:
+                for u in range(v, v + _8):
+                    row = np.uint64(index[places[u] + later + s]) * width
+                    for j in range(_0, width, _8):
+                        prefetch(pool, row + j, 2)
+            o0, o1 = np.uint64(index[places[v] + i]) * width, np.uint64(index[places[v + _1] + i]) * width
+            o2, o3 = np.uint64(index[places[v + _2] + i]) * width, np.uint64(index[places[v + _3] + i]) * width
+            w = v + _4
+            o4, o5 = np.uint64(index[places[w] + i]) * width, np.uint64(index[places[w + _1] + i]) * width
+            o6, o7 = np.uint64(index[places[w + _2] + i]) * width, np.uint64(index[places[w + _3] + i]) * width
+            for j in range(_0, width, _8):
+                to = j * _W + s * _V + v
+                store_columns(pool, o0 + j, o1 + j, o2 + j, o3 + j, o4 + j, o5 + j, o6 + j, o7 + j, sample, to, _W)
 
 
 @parallel
-def advance(block, delta, optimum, params, pool, features, b, design, etas, seed, first_replicate, first_step):
-    """Advance the replicates of one block of LANES through etas.shape[1] steps, in place.
+def advance(block, delta, row, optimum, params, pool, features, pitch, index, weight, size, inverse, etas, column):
+    """Advance the replicates of one block of REPLICATES of a part of a segment, in place.
 
-    delta float64[A, R, d]; optimum float64[d]; params float64[m]; pool float64[n, width], rows of `features` numbers and
-    zeros up to a whole cache line, aligned; b, design: batch and a code of `draws`; etas float64[A, steps]; seed, first_*:
-    uint64.
+    delta float64[A, R, d] and row, the first replicate of the part; optimum float64[d]; params float64[m]; pool
+    float64[n, width], rows of `features` numbers and zeros up to a whole cache line, aligned; index uint32, flat
+    [replicates, steps, pitch] and some more, of the part, numbers of rows everywhere; weight float64 likewise (if WEIGHTED,
+    else any); size int64[replicates, steps], samples of a batch; inverse: what sums are multiplied by; etas float64[A, .] and
+    column, where the part's steps begin in them.
     """
-    arms, replicates, d = delta.shape
-    steps, n, begin = etas.shape[1], pool.shape[0], block * LANES
-    flat, width, inverse = pool.reshape(-1), np.uint64(pool.shape[1]), 1.0 / b
-    plan = make_plan(n, b, design)
-    scratch = make_scratch(plan)
-    pitch, far = plan.size, flat.size > _NEAR
-    bulk, rings = np.zeros(plan.size, np.uint32), np.zeros(plan.size * _W, np.uint32)
-    size = d * LANES
-    state, theta, total = workspace(arms * size), workspace(arms * size + LANES), workspace(arms * size + LANES)
-    g, row = workspace(size + LANES), workspace(pool.shape[1] * LANES)
-    out, sample = borrow_lanes(g, 0, d, LANES), borrow_lanes(row, 0, features, LANES)
-    load_block(delta, begin, d, state)
-    count = np.uint64(b)
+    arms, _, d = delta.shape
+    replicates, steps = size.shape
+    first = block * REPLICATES
+    here = min(REPLICATES, replicates - first)
+    flat, width, far = pool.reshape(-1), np.uint64(pool.shape[1]), pool.size > _NEAR
+    items = d * REPLICATES
+    state, theta = workspace(arms * items), workspace(arms * items)
+    sums, g, turned = workspace(3 * arms * items), workspace(d * _LANES), workspace(pool.shape[1] * _LANES)
+    for at in range(arms * items):
+        sums[at] = -0.0  # nothing, in sums: -0.0 + x is x
+    out, sample = borrow_lanes(g, 0, d, _LANES), borrow_lanes(turned, 0, features, _LANES)
+    order, sizes, weights = np.empty(_LANES), np.empty(_LANES), np.zeros(_LANES)
+    places = np.zeros(_V, np.uint64)
+    for lane in range(_W):
+        order[lane] = np.float64(lane // _V)
     for a in range(arms):
-        position_lanes(state, optimum, a, d, theta)
+        for v in range(here):
+            for j in range(d):
+                state[(a * d + j) * REPLICATES + v] = delta[a, row + first + v, j]
+        for j in range(d):
+            at = np.uint64(a * items + j * REPLICATES)
+            store(theta, at, load(state, at, REPLICATES) + optimum[j])
     for k in range(steps):
-        within = np.uint64(k) % plan.steps
-        if within == _0:
-            ahead = min(plan.steps, np.uint64(steps - k))
-            # Lanes beyond the last replicate have the batches of sample 0: what comes of them is not kept.
-            for lane in range(min(LANES, replicates - begin)):
-                replicate = first_replicate + np.uint64(begin + lane)
-                draw(plan, scratch, seed, replicate, first_step + np.uint64(k), ahead, bulk, _0)
-                for i in range(plan.size):
-                    rings[np.uint64(lane) * pitch + i] = bulk[i]
-        here = within * plan.pitch
-        for i in range(count):
-            if far:
-                _fetch(flat, width, rings, pitch, here + min(i + _AHEAD, count - np.uint64(1)))
-            _turned(flat, width, rings, pitch, here + i, row)
+        most = _0
+        for v in range(_V):
+            of = first + min(np.int64(v), here - 1)
+            places[v] = np.uint64(of * steps + k) * pitch
+            most = max(most, np.uint64(size[of, k]))
+            for s in range(_S):
+                sizes[s * _V + v] = np.float64(size[of, k])
+        before, total, other = 0, arms * items, 2 * arms * items
+        for i in range(_0, most, _S):
+            later = i + _S if i + _S < most else pitch
+            ask = far and (later < pitch or k + 1 < steps)
+            _turned(flat, width, index, places, i, most - i, ask, later, turned)
+            live = load(order, _0, _LANES) < load(sizes, _0, _LANES) - np.float64(i)
+            if WEIGHTED:
+                for v in range(_V):
+                    for s in range(_S):
+                        weights[s * _V + v] = weight[places[v] + i + s]
             for a in range(arms):
-                position = borrow_lanes(theta, a * size, d, LANES)
-                if i == _0:
-                    gradient(position, sample, params, borrow_lanes(total, a * size, d, LANES))
-                    continue
-                gradient(position, sample, params, out)
-                for at in range(_0, np.uint64(size), _W):
-                    to = np.uint64(a * size) + at
-                    store(total, to, load(total, to, LANES) + load(g, at, LANES))
+                position = borrow_lanes(theta, a * items, d, REPLICATES)
+                into = lane_sums(
+                    sums, before + a * items, total + a * items, d, live, load(weights, _0, _LANES), REPLICATES, WEIGHTED
+                )  # fmt: skip
+                accumulate(position, sample, params, out, into)
+            before, total, other = total, other, total
         for a in range(arms):
-            update_lanes(state, optimum, a, d, total, inverse, -etas[a, k], theta)
-    store_block(state, begin, d, delta)
+            minus_eta = -etas[a, column + k]
+            for j in range(d):
+                at = np.uint64(a * items + j * REPLICATES)
+                ghat = load(sums, np.uint64(before) + at, REPLICATES) * inverse
+                moved = fma(minus_eta, ghat, load(state, at, REPLICATES))
+                store(state, at, moved)
+                store(theta, at, moved + optimum[j])
+    for a in range(arms):
+        for v in range(here):
+            for j in range(d):
+                delta[a, row + first + v, j] = state[(a * d + j) * REPLICATES + v]
     return np.int64(0)

@@ -1,55 +1,51 @@
 """SGD on a problem with a pool of samples: a template. A made module takes its functions from a user's file.
 
     ghat  = (1/b) sum_i gradient(theta, sample i)                  the batch in the order of its draw
+    ghat  = sum_i w_i gradient(theta, sample i)                    if samples have weights
     Delta = fma(-eta, ghat, Delta),  theta = optimum + Delta
 
-All arms use the same batches.
+All arms use the same batches, which were drawn before.
 """
 
 import numpy as np
-from fastsgd.kernels.draws import draw, make_plan, make_scratch
 from fastsgd.kernels.own_functions import gradient, hessian, loss
 from fastsgd.kernels.parallel import parallel
 from fastsgd.kernels.vector import fma
 from fastsgd.kernels.views import borrow
 
-_0 = np.uint64(0)
-
 
 @parallel
-def advance(task, tasks, delta, optimum, params, samples, b, design, etas, seed, first_replicate, first_step):
-    """Advance the replicates of one of `tasks` parts through etas.shape[1] steps, in place.
+def advance(
+    task, tasks, delta, row, optimum, params, samples, pitch, index, weighted, weight, size, inverse, etas, column
+):  # fmt: skip
+    """Advance the replicates of one of `tasks` shares of a part of a segment, in place.
 
-    delta float64[A, R, d]; optimum float64[d]; params float64[m]; samples float64[n, p]; design: a code of `draws`;
-    etas float64[A, steps]; seed, first_*: uint64.
+    delta float64[A, R, d] and row, the first replicate of the part; optimum float64[d]; params float64[m]; samples
+    float64[n, p]; index uint32 and weight float64 (any if not `weighted`), flat [replicates, steps, pitch], of the part; size
+    int64[replicates, steps], samples of a batch; inverse: what sums are multiplied by; etas float64[A, .] and column, where
+    the part's steps begin in them.
     """
-    arms, replicates, d = delta.shape
-    steps, n = etas.shape[1], samples.shape[0]
-    plan = make_plan(n, b, design)
-    scratch = make_scratch(plan)
-    bulk = np.zeros(plan.size, np.uint32)
+    arms, _, d = delta.shape
+    replicates, steps = size.shape
     theta, total, g = np.empty(arms * d), np.empty((arms, d)), np.zeros(d)
     flat, width = samples.reshape(-1), samples.shape[1]
-    inverse = 1.0 / b
     for r in range(replicates * task // tasks, replicates * (task + 1) // tasks):
-        replicate = first_replicate + np.uint64(r)
         for k in range(steps):
-            within = np.uint64(k) % plan.steps
-            if within == _0:
-                ahead = min(plan.steps, np.uint64(steps - k))
-                draw(plan, scratch, seed, replicate, first_step + np.uint64(k), ahead, bulk, _0)
             for a in range(arms):
                 for j in range(d):
-                    theta[a * d + j] = optimum[j] + delta[a, r, j]
-            for i in range(b):
-                index = np.int64(bulk[within * plan.pitch + np.uint64(i)])
+                    theta[a * d + j] = optimum[j] + delta[a, row + r, j]
+                    total[a, j] = -0.0  # nothing, in sums: -0.0 + x is x
+            begin = np.uint64(r * steps + k) * pitch
+            for i in range(np.uint64(size[r, k])):
+                place = np.int64(index[begin + i])
                 for a in range(arms):
-                    gradient(borrow(theta, a * d, d), borrow(flat, index * width, width), params, g)
+                    gradient(borrow(theta, a * d, d), borrow(flat, place * width, width), params, g)
                     for j in range(d):
-                        total[a, j] = total[a, j] + g[j] if i > 0 else g[j]
+                        total[a, j] += g[j] * weight[begin + i] if weighted else g[j]
             for a in range(arms):
                 for j in range(d):
-                    delta[a, r, j] = fma(-etas[a, k], total[a, j] * inverse, delta[a, r, j])
+                    to = delta[a, row + r, j]
+                    delta[a, row + r, j] = fma(-etas[a, column + k], total[a, j] * inverse, to)
     return np.int64(0)
 
 

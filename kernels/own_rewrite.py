@@ -32,8 +32,6 @@ _CALLS = {
     "fastsgd_power": lane_calls.power,
     "fastsgd_sqrt": lane_calls.SQUARE_ROOT,
     "fastsgd_dot": lane_arrays.dot,
-    "fastsgd_empty_lanes": lane_arrays.empty_lanes,
-    "fastsgd_zeros_lanes": lane_arrays.zero_lanes,
 }
 
 
@@ -119,7 +117,7 @@ class Rewriting:
     """One user's functions for one route; each is made once.
 
     Attributes:
-        lanes: whether for vectors of lanes.
+        lanes: of how many lanes the vectors are; 0 for numbers.
         compiled: False for plain Python functions, which are for looking for errors in.
     """
 
@@ -195,6 +193,7 @@ class Rewriting:
                 return new, stores
 
             tree = Lanes(tree, vary, helper, arrays).convert()
+            space["fastsgd_empty_lanes"], space["fastsgd_zeros_lanes"] = lane_arrays.makers(self.lanes)
         made = _defined(tree, space, function.__code__.co_filename)
         made.__defaults__ = function.__defaults__
         return self._compile(made, recursive)

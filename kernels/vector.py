@@ -40,9 +40,12 @@ class Vector(types.Type):
     def llvm(self):
         return ir.VectorType(_LANE[self.kind], self.lanes)
 
-    # A number is as good as a vector that has it in every lane: `total = 0.0` may be followed by `total += x`.
+    # A number is as good as a vector that has it in every lane: `total = 0.0` may be followed by `total += x`. So is a
+    # vector of fewer lanes, again and again.
     def can_convert_from(self, typingctx, other):
-        return Conversion.safe if self.kind == "f" and isinstance(other, types.Number | types.Boolean) else None
+        numbers = self.kind == "f" and isinstance(other, types.Number | types.Boolean)
+        narrower = isinstance(other, Vector) and other.kind == self.kind and self.lanes % other.lanes == 0
+        return Conversion.safe if numbers or narrower else None
 
     def unify(self, typingctx, other):
         return self if self.can_convert_from(typingctx, other) is not None else None
@@ -65,14 +68,32 @@ def _splat(builder, scalar, lanes):
     return builder.shuffle_vector(first, ir.Constant(vector, ir.Undefined), mask)
 
 
+def widest(given):
+    """The vector type with the most lanes among types; None if there is none, or the lanes of one do not fit."""
+    vectors = [t for t in given if isinstance(t, Vector)]
+    found = max(vectors, key=lambda v: v.lanes, default=None)
+    return None if any(found.lanes % v.lanes for v in vectors) else found
+
+
+def _tiled(builder, value, lanes):
+    """A vector again and again, up to so many lanes."""
+    count = value.type.count
+    if count == lanes:
+        return value
+    mask = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [lane % count for lane in range(lanes)])
+    return builder.shuffle_vector(value, value, mask)
+
+
 def _as_vector(context, builder, value, given, wanted):
     """`value` of Numba type `given` (vector or scalar) as a vector of type `wanted`."""
     if isinstance(given, Vector):
+        value = _tiled(builder, value, wanted.lanes)
         return builder.uitofp(value, wanted.llvm) if (given.kind, wanted.kind) == ("b", "f") else value
     scalar = context.cast(builder, value, given, _SCALAR[wanted.kind])
     return _splat(builder, scalar, wanted.lanes)
 
 
+@lower_cast(Vector, Vector)
 @lower_cast(types.Number, Vector)
 @lower_cast(types.Boolean, Vector)
 def _number_to_vector(context, builder, given, wanted, value):
@@ -125,9 +146,10 @@ def _operand(args, arithmetic):
     vectors = [a for a in args if isinstance(a, Vector)]
     if arithmetic and any(v.kind == "b" for v in vectors):
         vectors = [Vector("f", v.lanes) if v.kind == "b" else v for v in vectors]
-    if not vectors or any(v != vectors[0] for v in vectors):
+    vector = widest(vectors)
+    if vector is None or any(v.kind != vector.kind for v in vectors):
         return None
-    return vectors[0] if all(isinstance(a, Vector | types.Number | types.Boolean) for a in args) else None
+    return vector if all(isinstance(a, Vector | types.Number | types.Boolean) for a in args) else None
 
 
 def _register(op, result_of, emit, arithmetic):
@@ -199,7 +221,7 @@ def _lower_negate(context, builder, sig, args):
 @intrinsic(prefer_literal=True)
 def fma(typingctx, a, b, c):
     """a * b + c with one rounding; scalars or vectors in any mixture (all scalars: a scalar)."""
-    vector = next((t for t in (a, b, c) if isinstance(t, Vector)), None)
+    vector = widest((a, b, c))
     args = [t if isinstance(t, Vector) else types.float64 for t in (a, b, c)]
     if vector is None:
 
@@ -230,12 +252,12 @@ def absolute(typingctx, x):
 @intrinsic(prefer_literal=True)
 def select(typingctx, mask, yes, no):
     """`yes` where the mask holds, `no` elsewhere."""
-    vector = yes if isinstance(yes, Vector) else no
+    vector = Vector((yes if isinstance(yes, Vector) else no).kind, widest((mask, yes, no)).lanes)
     args = [t if isinstance(t, Vector) else _SCALAR[vector.kind] for t in (yes, no)]
 
     def emit(context, builder, sig, values):
         chosen = [_as_vector(context, builder, v, t, vector) for v, t in zip(values[1:], sig.args[1:], strict=True)]
-        return builder.select(values[0], *chosen)
+        return builder.select(_tiled(builder, values[0], vector.lanes), *chosen)
 
     return vector(mask, *args), emit
 

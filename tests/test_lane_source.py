@@ -129,7 +129,7 @@ def points():
 
 def on_lanes(function, theta, sample):
     out = np.zeros((D, LANES))
-    made = Rewriting(lanes=True).function(function, (True, True, True))
+    made = Rewriting(lanes=LANES).function(function, (True, True, True))
     driver(made)(theta.ravel(), sample.ravel(), out.ravel())
     return out
 
@@ -145,8 +145,8 @@ def one_by_one(function, theta, sample):
 @pytest.mark.parametrize("function", [choices, running, arrays, early], ids=lambda f: f.__name__)
 def test_lanes_and_one_replicate_and_python_agree_to_the_bit(function, points):
     lanes = on_lanes(function, *points)
-    assert np.array_equal(lanes, one_by_one(Rewriting(lanes=False).function(function), *points))
-    plain = one_by_one(Rewriting(lanes=False, compiled=False).function(function), *points)
+    assert np.array_equal(lanes, one_by_one(Rewriting(lanes=0).function(function), *points))
+    plain = one_by_one(Rewriting(lanes=0, compiled=False).function(function), *points)
     if function is arrays:  # x @ y of NumPy adds in another order
         np.testing.assert_allclose(lanes, plain, rtol=1e-14, atol=1e-14)
     else:
@@ -157,7 +157,7 @@ def test_lanes_and_one_replicate_and_python_agree_to_the_bit(function, points):
 @pytest.mark.slow
 def test_functions_with_a_formula_have_the_same_bits_on_both_routes(points):
     lanes = on_lanes(transcendental, *points)
-    assert np.array_equal(lanes, one_by_one(Rewriting(lanes=False).function(transcendental), *points))
+    assert np.array_equal(lanes, one_by_one(Rewriting(lanes=0).function(transcendental), *points))
     np.testing.assert_allclose(lanes, one_by_one(transcendental.py_func, *points), rtol=1e-14)
 
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -354,7 +355,6 @@ def test_an_installed_problem_is_found_by_its_name(tmp_path):
 
 
 def test_the_same_bits_for_one_replicate_at_a_time(folder):
-    from fastsgd.kernels.draws import WITH_REPLACEMENT
     from fastsgd.kernels.own import POOL, Functions, make
 
     built = problems.build(load_spec(tables("softmax.py:gradient", "classes.npy", 4), base=folder))
@@ -362,13 +362,14 @@ def test_the_same_bits_for_one_replicate_at_a_time(folder):
     slow = make(POOL, pilot.code.key, Functions(pilot.code.gradient), lanes=False)
     assert pilot.kernels.lanes is not None and slow.lanes is None
     etas = np.full((2, 30), 0.1) * [[1.0], [0.5]]
-    address = np.uint64(3), np.uint64(2**32 - 8), np.uint64(7)
-    one, many = np.zeros((2, 21, 4)), np.zeros((2, 21, 4))
-    slow.scalar.advance(3, 3, one, built.optimum, pilot.params, pilot.samples, 6, WITH_REPLACEMENT, etas, *address)
-    arm = problems.Arm(problem=built, batch=6, design="with-replacement", covariance=built.noise)
-    built.stepper([arm, arm]).advance(many, etas, 3, 2**32 - 8, 7)
-    assert np.array_equal(one, many)
-    assert np.ptp(one) > 0.1
+    for batch in (1, 6, 7):
+        arm = problems.Arm(problem=built, batch=batch, design="with-replacement", covariance=built.noise)
+        one, many = np.zeros((2, 21, 4)), np.zeros((2, 21, 4))
+        for kernels, delta in ((slow, one), (pilot.kernels, many)):
+            stepper = replace(built, pilot=replace(pilot, kernels=kernels)).stepper([arm, arm])
+            stepper.advance(delta, etas, 3, 2**32 - 8, 7)
+        assert np.array_equal(one, many)
+        assert np.ptp(one) > 0.1
 
 
 def test_a_second_process_compiles_nothing(folder):

@@ -95,13 +95,13 @@ def test_the_kernel_is_the_plain_recursion(batch):
 
 
 def test_pieces_give_the_same_bits_and_parts_too(monkeypatch):
-    from fastsgd.problems import pooled
+    from fastsgd.problems import batches
 
     problem = problems.build(load_spec(tables()))
     arm = problems.Arm(problem=problem, batch=5, design="with-replacement", covariance=problem.noise)
     stepper, whole, pieces = problem.stepper([arm]), np.zeros((1, 70, 3)), np.zeros((1, 70, 3))
     stepper.advance(whole, np.full((1, 20), 0.05), 1, 0, 0)
-    monkeypatch.setattr(pooled, "_SAMPLES", 64)
+    monkeypatch.setattr(batches, "_SAMPLES", 64)
     for first, last in ((0, 1), (1, 13), (13, 20)):
         part = pieces[:, 4:].copy()
         stepper.advance(part, np.full((1, last - first), 0.05), 1, 4, first)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from fastsgd.designs.draws import Draws
+    from fastsgd.problems.base import Arm
 
 _SAMPLES = 2**18  # drawn at once, about: they stay in a cache until they are used
 _STATE = 2**24  # entries of permutations kept at once
@@ -35,7 +36,7 @@ class Sampler:
         self._pitch = (draws.most + 7) // 8 * 8
         self._entries = np.zeros((0, 0), np.uint32)
         self._memory: tuple[NDArray[np.uint32], NDArray[np.float64]] | None = None
-        self._fill = self._builtin() if isinstance(draws.method, str) else _users(draws)
+        self._fill = self._builtin()
 
     def _builtin(self) -> Any:
         from fastsgd.kernels.weighted_draws import METHODS, Table, fill_batches, walker
@@ -89,5 +90,41 @@ class Sampler:
         return self._memory
 
 
-def _users(draws: Draws) -> Any:
-    raise NotImplementedError
+def sampler_of(arm: Arm, n: int) -> Sampler | EqualSampler:
+    """What draws the batches of an arm on a pool of n."""
+    return Sampler(arm.draws) if arm.draws is not None else EqualSampler(n, arm.batch, arm.design)
+
+
+class EqualSampler:
+    """Batches of b samples of a pool of n, drawn without (or with) replacement, all of weight 1/b."""
+
+    def __init__(self, n: int, batch: int, design: str):
+        self._n, self._batch, self._design = n, batch, design
+        self._memory = np.zeros(0, np.uint32)
+        self._weight = np.zeros(0)
+
+    def walk(
+        self, replicates: int, steps: int, seed: int, first_replicate: int, first_step: int, tasks: int
+    ) -> Iterator[Part]:
+        """As `Sampler.walk`."""
+        import numba
+
+        from fastsgd.kernels._jit import LANES
+        from fastsgd.kernels.draws import WITH_REPLACEMENT, WITHOUT_REPLACEMENT, draw_batches
+
+        b = self._batch
+        code = {"without-replacement": WITHOUT_REPLACEMENT, "with-replacement": WITH_REPLACEMENT}[self._design]
+        rows = min(replicates, max(LANES * numba.get_num_threads(), _SAMPLES // b))
+        ahead = max(1, min(steps, _SAMPLES // (b * rows)))
+        if len(self._memory) < rows * ahead * b + _BEHIND:
+            self._memory = np.zeros(rows * ahead * b + _BEHIND, np.uint32)
+            self._weight = np.full(rows * ahead * b, 1.0 / b)
+        memory, weight, pitch = self._memory, self._weight, np.uint64(b)
+        for row in range(0, replicates, rows):
+            here = min(rows, replicates - row)
+            for column in range(0, steps, ahead):
+                shape = here, min(ahead, steps - column), b
+                address = np.uint64(seed), np.uint64(first_replicate + row), np.uint64(first_step + column)
+                index = memory[: shape[0] * shape[1] * b].reshape(shape)
+                draw_batches(self._n, b, code, *address, min(tasks, here), index)
+                yield Part(row, column, pitch, memory, weight, np.full(shape[:2], b, np.int64))

@@ -25,6 +25,7 @@ import numpy as np
 
 from fastsgd.errors import InputError
 from fastsgd.problems.base import Arm, Array, Problem
+from fastsgd.problems.batches import Part, sampler_of
 from fastsgd.problems.matrices_check import check_file
 from fastsgd.problems.own_code import at_hand, code_of
 from fastsgd.problems.pilot import Geometry, Pilot, Wrong
@@ -148,40 +149,62 @@ class OwnStepper:
     """Mini-batch SGD; all arms use the same samples and differ in their step sizes alone."""
 
     def __init__(self, pilot: Pilot | None, optimum: Array, arms: Sequence[Arm]):
-        from fastsgd.kernels.draws import WITH_REPLACEMENT, WITHOUT_REPLACEMENT
-
         assert len({(arm.batch, arm.design) for arm in arms}) == 1, "arms share their batches"
-        codes = {"without-replacement": WITHOUT_REPLACEMENT, "with-replacement": WITH_REPLACEMENT}
-        pooled = arms[0].design != "fresh"
-        self._pilot, self._optimum = pilot, optimum
-        self._sampling = (arms[0].batch, codes[arms[0].design]) if pooled else (arms[0].batch,)
+        self._pilot, self._optimum, self._batch = pilot, optimum, arms[0].batch
+        self._weighted, self._sampler = arms[0].draws is not None, None
+        if pilot is not None and pilot.samples is not None:
+            self._sampler = sampler_of(arms[0], pilot.size)
 
     def advance(self, delta: Array, sizes: Array, seed: int, first_replicate: int, first_step: int) -> None:
         import numba
 
+        assert self._pilot is not None, "its code is not at hand"
+        if self._sampler is None:
+            self._simulate(self._pilot, delta, sizes, seed, first_replicate, first_step)
+            return
+        tasks = min(delta.shape[1], 8 * numba.get_num_threads())
+        for part in self._sampler.walk(delta.shape[1], sizes.shape[1], seed, first_replicate, first_step, tasks):
+            self._draw(self._pilot, part, tasks, delta, sizes)
+
+    def _draw(self, pilot: Pilot, part: Part, tasks: int, delta: Array, sizes: Array) -> None:
+        """Steps of one part, on a pool."""
+        inverse = 1.0 if self._weighted else 1.0 / self._batch
+        begin, rest = (delta, part.row, self._optimum, pilot.params), (part.size, inverse, sizes, part.column)
+        if pilot.kernels.lanes is None:
+            tasks = min(tasks, len(part.size))
+            weight = self._weighted, part.weight
+            pilot.kernels.scalar.advance(
+                tasks, tasks, *begin, pilot.samples, part.pitch, part.indices, *weight, *rest
+            )  # fmt: skip
+            return
+        assert pilot.samples is not None
+        rows, advance = pilot.kernels.lanes(self._batch, self._weighted)
+        pool = pilot.packed, pilot.samples.shape[1]
+        advance(-(-len(part.size) // rows), *begin, *pool, part.pitch, part.indices, part.weight, *rest)
+
+    def _simulate(
+        self, pilot: Pilot, delta: Array, sizes: Array, seed: int, first_replicate: int, first_step: int
+    ) -> None:
+        import numba
+
         from fastsgd.kernels._jit import LANES
 
-        pilot, replicates = self._pilot, delta.shape[1]
-        assert pilot is not None, "its code is not at hand"
+        replicates = delta.shape[1]
         address = np.uint64(seed), np.uint64(first_replicate), np.uint64(first_step)
+        rest = (delta, self._optimum, pilot.params, pilot.counts, self._batch, sizes, *address)
         if pilot.kernels.lanes is None:
             tasks = min(replicates, 8 * numba.get_num_threads())
-            pilot.kernels.scalar.advance(
-                tasks, tasks, delta, self._optimum, pilot.params, pilot.source, *self._sampling, sizes, *address
-            )
+            pilot.kernels.scalar.advance(tasks, tasks, *rest)
             return
         # The lanes of a block share the bits of a replicate's number above the 32nd.
         turn = -first_replicate % 2**32
         if turn % LANES and turn < replicates:
             for part, first in ((slice(0, turn), first_replicate), (slice(turn, None), first_replicate + turn)):
                 rows = np.ascontiguousarray(delta[:, part])
-                self.advance(rows, sizes, seed, first, first_step)
+                self._simulate(pilot, rows, sizes, seed, first, first_step)
                 delta[:, part] = rows
             return
-        source = (pilot.source,) if pilot.samples is None else (pilot.packed, pilot.samples.shape[1])
-        pilot.kernels.lanes.advance(
-            -(-replicates // LANES), delta, self._optimum, pilot.params, *source, *self._sampling, sizes, *address
-        )
+        pilot.kernels.lanes(-(-replicates // LANES), *rest)
 
 
 # The arms of a run share one problem, which is checked before it is built; the last is kept.

@@ -36,7 +36,7 @@ def trial(code: Code, theta: Array, params: Array, samples: Array | None, counts
     from fastsgd.kernels.own import arguments
     from fastsgd.kernels.own_rewrite import Rewriting, plain
 
-    plain_python = Rewriting(lanes=False, compiled=False)
+    plain_python = Rewriting(lanes=0, compiled=False)
     given = {name: getattr(code, name) for name in ("gradient", "loss", "hessian")}
     functions = {name: plain_python.function(f) for name, f in given.items() if f is not None}
     with_params = arguments(code.gradient) == 4

@@ -1,6 +1,7 @@
 """Hashes of what the kernels compute, as JSON: run by test_bits.py under other CPUs, lane widths and thread counts.
 
-`python bits_program.py THREADS [problems]` prints {name: sha256}, of the kernels or of whole built-in problems.
+`python bits_program.py kernels|problems|both THREADS...` prints a list with {name: sha256} for each number of threads: of
+the kernels, of the built-in problems with kernels of their own, or of both.
 """
 
 import hashlib
@@ -139,11 +140,7 @@ def problem_bits(problem):
     return digest(built.optimum, built.hessian, built.noise, delta)
 
 
-def main():
-    numba.set_num_threads(int(sys.argv[1]))
-    if "problems" in sys.argv:
-        print(json.dumps({name: problem_bits(problem) for name, problem in SIMULATED.items()}))
-        return
+def kernel_hashes():
     found = {"normals": normal_bits(), "moments": moment_bits(), "linalg": linalg_bits()}
     for d, arms in ((1, 1), (2, 1), (2, 2), (3, 1), (10, 2), (33, 1), (50, 1)):
         found[f"recursion d={d} arms={arms}"] = recursion_bits(d, arms)
@@ -151,7 +148,19 @@ def main():
     for n, b in ((1000, 1), (20, 5), (100, 4), (1000, 8), (1000, 12), (1000, 32), (10_000, 500), (1_000_000, 64)):
         found[f"without {n} {b}"] = draw_bits(n, b, WITHOUT_REPLACEMENT)
     found["with 1000 32"] = draw_bits(1000, 32, WITH_REPLACEMENT)
-    found |= {f"glm family={family}": glm_bits(family) for family in range(4)}
+    return found | {f"glm family={family}": glm_bits(family) for family in range(4)}
+
+
+def problem_hashes():
+    return {name: problem_bits(problem) for name, problem in SIMULATED.items()}
+
+
+def main():
+    makers = {"kernels": [kernel_hashes], "problems": [problem_hashes], "both": [kernel_hashes, problem_hashes]}
+    found = []
+    for threads in map(int, sys.argv[2:]):
+        numba.set_num_threads(threads)
+        found.append({name: value for make in makers[sys.argv[1]] for name, value in make().items()})
     print(json.dumps(found))
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastsgd.errors import InputError
+from fastsgd.problems.data import LARGEST
 from fastsgd.problems.families import FAMILIES, curvature, information, outside, score
 from fastsgd.spec.chunks import Table
 from fastsgd.theory.streaming import FrequentDirections, LowRank
@@ -72,7 +73,7 @@ def features(table: Table, family: str, standardize: bool = True, intercept: boo
     """One pass over a table: checks of the target, moments of the columns.
 
     Raises:
-        InputError: a target outside the family's range, a constant column to be standardised, a column "intercept".
+        InputError: a target outside the family's range, a constant column to be standardised, a column "intercept", numbers whose squares overflow.
     """
     p = len(table.names)
     n, mean, squares, wrong, first = 0, np.zeros(p), np.zeros(p), 0, ""
@@ -82,6 +83,11 @@ def features(table: Table, family: str, standardize: bool = True, intercept: boo
             row = int(np.argmax(bad))
             first = first or f"{y[row]:.6g} in row {n + row + 1}"
             wrong += int(bad.sum())
+        if (size := max(float(np.abs(X).max(initial=0.0)), float(np.abs(y).max(initial=0.0)))) > LARGEST:
+            raise InputError(
+                f"the data must hold numbers of size {LARGEST:g} or less, got {size:.6g} within rows {n + 1} to "
+                f"{n + len(y)}; give them in a larger unit"
+            )
         here = X.mean(axis=0)
         gap, total = here - mean, n + len(y)
         squares += np.sum((X - here) ** 2, axis=0) + gap**2 * (n * len(y) / total)

@@ -12,11 +12,15 @@ HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 def is_run_file(path: Path) -> bool:
     """True for an HDF5 file, and for a missing file named like one (so that the store says it is missing)."""
+    if path.suffix == ".h5":
+        return True
     try:
+        if not path.is_file():  # opening a pipe would wait for its writer
+            return False
         with path.open("rb") as file:
-            return file.read(8) == HDF5_SIGNATURE or path.suffix == ".h5"
-    except OSError:
-        return path.suffix == ".h5"
+            return file.read(8) == HDF5_SIGNATURE
+    except (OSError, ValueError):
+        return False
 
 
 def opened(run: Any) -> Any:

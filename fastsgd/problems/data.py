@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 INTERCEPT = "intercept"
+LARGEST = 1e100
+"""Of the numbers in a table: sums of their squares stay far from overflow."""
 # exp(-mean) of a Poisson target must not underflow.
 _LARGEST_LOG_MEAN = math.log(700.0)
 
@@ -46,7 +48,7 @@ def load(spec: Spec) -> Pool:
 
     Raises:
         InputError: the file cannot be read.
-        DataError: a column is constant and cannot be standardised, or generated targets overflow.
+        DataError: a column is constant and cannot be standardised, numbers are too large, or generated targets overflow.
     """
     problem = cast("Glm", spec.problem)
     data, coefficients = problem.data, None
@@ -68,6 +70,11 @@ def prepare(
 ) -> Pool:
     """Standardise, add the intercept, freeze."""
     constant = 0.0
+    for name, column in [*zip(names, features.T, strict=True), ("the target", targets)]:
+        if (size := float(np.abs(column).max(initial=0.0))) > LARGEST:
+            raise DataError(
+                f'must hold numbers of size {LARGEST:g} or less, got {size:.6g} in "{name}"; give it in a larger unit'
+            )
     if standardize:
         means, sds = moments(features)
         for name, mean, sd in zip(names, means, sds, strict=True):

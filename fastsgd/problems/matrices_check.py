@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 TOLERANCE = 1e-12
 """Asymmetry and negative eigenvalues up to this fraction of the largest entry or eigenvalue are rounding."""
+LARGEST = 1e100
+"""Of the entries, and one over the smallest eigenvalue of a definite matrix: products of a few stay far from overflow."""
 
 
 def check_matrices(spec: "Spec") -> list[str]:
@@ -62,6 +64,8 @@ def check_matrix(matrix: np.ndarray, dimension: int | None, definite: bool) -> l
         i, j = np.argwhere(~np.isfinite(matrix))[0]
         return [*found, f"must be finite, got {matrix[i, j]} at row {i + 1}, column {j + 1}; save finite numbers"]
     scale = float(np.abs(matrix).max())
+    if scale > LARGEST:
+        return [*found, f"must have entries of size {LARGEST:g} or less, got {scale:.6g}; give it in other units"]
     # Halves cannot overflow where the entries themselves do not.
     gap = np.abs(matrix / 2 - matrix.T / 2)
     i, j = np.unravel_index(int(gap.argmax()), gap.shape)
@@ -77,6 +81,8 @@ def _eigenvalues(scaled: np.ndarray, scale: float, definite: bool) -> list[str]:
     got = f"got smallest eigenvalue {lowest * scale:.6g} (largest {highest * scale:.6g})"
     if definite and not lowest > len(values) * np.finfo(float).eps * highest:
         return [f"must be positive definite, {got}; add a multiple of the identity"]
+    if definite and lowest * scale < 1 / LARGEST:
+        return [f"must have eigenvalues of {1 / LARGEST:g} or more, {got}; give it in other units"]
     if not definite and lowest < -TOLERANCE * highest:
         return [f"must be positive semidefinite, {got}; set negative eigenvalues to zero"]
     return []

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from fastsgd.errors import InputError
 from fastsgd.spec.csv_table import _header, _numbers
-from fastsgd.spec.data import _columns, _is_data, read_table
+from fastsgd.spec.data import _columns, hdf5_arrays, hollow, read_table
 from fastsgd.spec.reading import reason_of, why_unreadable
 from fastsgd.spec.table import DataTable, choose, fail
 
@@ -69,7 +69,7 @@ def _bytes(path: Path) -> int:
 
             sizes: list[int] = []
             with h5py.File(path, "r") as file:
-                file.visititems(lambda _, item: sizes.append(item.nbytes) if _is_data(item) else None)
+                file.visititems(lambda _, item: sizes.append(item.nbytes) if isinstance(item, h5py.Dataset) else None)
             return sum(sizes)
     except Exception:  # damaged: reading it at once says what is wrong
         return 0
@@ -205,7 +205,10 @@ class Hdf5Table(_Arrays):
             group = file.get(self._group) if self._group else file
             if not isinstance(group, h5py.Group):
                 raise InputError(f'{path} has no group "{self._group}" for the target; name an array of the file')
-            shapes = {name: (item.shape, item.dtype) for name, item in group.items() if _is_data(item)}
+            items = hdf5_arrays(group)
+            if reason := hollow(items):
+                raise InputError(f"{path} {reason}")
+            shapes = {name: (item.shape, item.dtype) for name, item in items.items()}
         super().__init__(path, leaf, shapes)
 
     def __iter__(self) -> Iterator[Chunk]:

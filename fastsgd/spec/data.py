@@ -1,6 +1,7 @@
 """Reading a table of numbers: CSV, NPZ or HDF5 to features and a target."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from fastsgd.spec.reading import reason_of, why_unreadable
 from fastsgd.spec.table import DataTable, choose, fail
 
 if TYPE_CHECKING:
+    import h5py
     import numpy as np
 
 
@@ -48,17 +50,41 @@ def _read_hdf5(path: Path, target: str) -> DataTable:
     import h5py
 
     parent, _, leaf = target.strip("/").rpartition("/")
-    arrays = None
+    arrays, reason = None, None
     try:
         with h5py.File(path, "r") as file:
             group = file.get(parent) if parent else file
             if isinstance(group, h5py.Group):
-                arrays = {name: item[()] for name, item in group.items() if _is_data(item)}
+                items = hdf5_arrays(group)
+                if (reason := hollow(items)) is None:
+                    arrays = {name: item[()] for name, item in items.items()}
     except Exception as error:  # the HDF5 library raises anything for a damaged file
         raise InputError(f"{path} is not a whole HDF5 file ({reason_of(error)}); give one with arrays") from None
+    if reason is not None:
+        raise InputError(f"{path} {reason}")
     if arrays is None:
         raise InputError(f'{path} has no group "{parent}" for the target; name an array of the file')
     return _assemble(path, leaf, arrays)
+
+
+def hdf5_arrays(group: Any) -> "dict[str, h5py.Dataset]":
+    """The arrays of an HDF5 group that are not the labels of a dimension; links to other files are not followed."""
+    import h5py
+
+    found = {}
+    for name in group:
+        if not isinstance(group.get(name, getlink=True), h5py.ExternalLink):
+            with suppress(KeyError, RuntimeError):  # a link to nothing, or to itself
+                found[name] = group[name]
+    return {name: item for name, item in found.items() if _is_data(item)}
+
+
+def hollow(arrays: "dict[str, h5py.Dataset]") -> str | None:
+    """What is wrong if an array has no values in the file, however large it says that it is; None if all have."""
+    for name, item in arrays.items():
+        if item.shape is None or (item.size and not item.is_virtual and not item.id.get_storage_size()):
+            return f'must hold numbers, got nothing written in "{name}"; write it or remove it'
+    return None
 
 
 def _is_data(item: Any) -> bool:

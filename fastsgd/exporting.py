@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastsgd import store
-from fastsgd.analysis.sweep_data import needed
+from fastsgd.analysis.sweep_data import check_target, needed, write_zarr
 from fastsgd.errors import InputError
 
 FORMATS = ("netcdf", "zarr", "csv")
@@ -47,10 +47,7 @@ def export(
         raise InputError(f"format must be one of {', '.join(FORMATS)}, got {format!r}")
     opened = run if isinstance(run, store.Run) else store.open_run(run)
     target = Path(path) if path is not None else opened.path.with_suffix(SUFFIX[format])
-    if not target.parent.is_dir():
-        raise InputError(f"folder {target.parent} does not exist; make it first")
-    if target.exists() and (not force or target.resolve() == opened.path.resolve()):
-        raise InputError(f"{target} is there already; give another name with -o, or --force")
+    check_target(target, force and target.resolve() != opened.path.resolve())
     write = {"netcdf": _netcdf, "zarr": _zarr, "csv": _csv}[format]
     _in_place(target, lambda work: write(opened, work))
     return target
@@ -91,12 +88,7 @@ def _netcdf(run: store.Run, work: Path) -> None:
 
 
 def _zarr(run: store.Run, work: Path) -> None:
-    needed("zarr")
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # zarr 3 warns of its own string type
-        dataset(run).to_zarr(work, mode="w")
+    write_zarr(dataset(run), work)
 
 
 def _csv(run: store.Run, work: Path) -> None:

@@ -10,14 +10,20 @@ from fastsgd.errors import InputError
 # Numba's layers are not safe against concurrent parallel calls from several Python threads.
 kernel_lock = threading.Lock()
 
+MOST = 4096  # threads that anybody could mean
+
 
 def cores(count: int | None = None) -> int:
     """`count`, or what FASTSGD_THREADS says, or the cores this process may use; InputError for what is no number >= 1."""
-    if count is not None and count < 1:
-        raise InputError(f"threads must be >= 1, got {count}; leave the option out to use all {available()} cores")
+    if count is not None and not 1 <= count <= MOST:
+        raise InputError(
+            f"threads must be from 1 to {MOST}, got {count}; leave the option out to use all {available()} cores"
+        )
     said = os.environ.get("FASTSGD_THREADS", "").strip()
-    if count is None and said and not (said.isdigit() and int(said) > 0):
-        raise InputError(f"FASTSGD_THREADS must be a whole number >= 1, got {said!r}; set it to one or unset it")
+    if count is None and said and not (said.isdecimal() and len(said) < 6 and 1 <= int(said) <= MOST):
+        raise InputError(
+            f"FASTSGD_THREADS must be from 1 to {MOST}, got {said!r}; set it to a whole number or unset it"
+        )
     return count or int(said or "0") or available()
 
 

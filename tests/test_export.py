@@ -114,3 +114,17 @@ def test_command_line_tools_read_run_files(runs, tool):
         ).stdout
         assert "step = 0, 3, 10, 40 ;" in shown
         assert "double risk(replicate, step) ;" in shown
+
+
+@pytest.mark.parametrize("kind", ["zarr", "netcdf", "csv"])
+def test_a_folder_that_is_no_zarr_store_is_never_replaced(tmp_path, kind, capsys):
+    """`-o . --force` must not empty the folder that one works in."""
+    path = fastsgd.run(tables(), tmp_path / "run.h5").path
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "thesis.tex").write_text("years")
+    line = ["export", str(path), "--format", kind, "-o", str(folder)]
+    for force in ([], ["--force"]):
+        assert exit_code([*line, *force]) == 2
+        assert len(capsys.readouterr().err.splitlines()) == 1
+    assert (folder / "thesis.tex").read_text() == "years"

@@ -73,7 +73,8 @@ def features(table: Table, family: str, standardize: bool = True, intercept: boo
     """One pass over a table: checks of the target, moments of the columns.
 
     Raises:
-        InputError: a target outside the family's range, a constant column to be standardised, a column "intercept", numbers whose squares overflow.
+        InputError: a target outside the family's range, a constant column to be standardised, a column "intercept", or
+            numbers whose squares overflow.
     """
     p = len(table.names)
     n, mean, squares, wrong, first = 0, np.zeros(p), np.zeros(p), 0, ""
@@ -83,7 +84,8 @@ def features(table: Table, family: str, standardize: bool = True, intercept: boo
             row = int(np.argmax(bad))
             first = first or f"{y[row]:.6g} in row {n + row + 1}"
             wrong += int(bad.sum())
-        if (size := max(float(np.abs(X).max(initial=0.0)), float(np.abs(y).max(initial=0.0)))) > LARGEST:
+        size = max(float(np.abs(part).max(initial=0.0)) for part in (X, y))
+        if size > LARGEST:
             raise InputError(
                 f"the data must hold numbers of size {LARGEST:g} or less, got {size:.6g} within rows {n + 1} to "
                 f"{n + len(y)}; give them in a larger unit"

@@ -209,19 +209,39 @@ def _layout(leading: list[str], moments: bool, replicates: bool) -> dict[str, tu
     return found
 
 
+def check_target(target: Path, force: bool) -> None:
+    """InputError unless an export may be written, or with `force` replaced, at a path; other folders are never replaced."""
+    if not target.parent.is_dir():
+        raise InputError(f"folder {target.parent} does not exist; make it first")
+    if target.exists() and not force:
+        raise InputError(f"{target} is there already; give another name with -o, or --force")
+    if target.is_dir() and not any((target / name).is_file() for name in ("zarr.json", ".zgroup")):
+        raise InputError(f"{target} is a folder that is no zarr store; give another name with -o")
+    if target.exists() and not target.is_dir() and not target.is_file():
+        raise InputError(f"{target} is a pipe, socket or device; give another name with -o")
+
+
+def write_zarr(data: Any, path: Path) -> None:
+    """Write an xarray.Dataset to a zarr store."""
+    needed("zarr")
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # zarr 3 warns of its own string type
+        data.to_zarr(path, mode="w")
+
+
 def export_table(
     folder: str | os.PathLike[str], kind: str, path: str | os.PathLike[str] | None = None, force: bool = False
 ) -> Path:
     """Write a sweep: its table (csv) or its Dataset (netcdf, zarr); default name: that of the folder with a suffix."""
     sweep = open_sweep(folder)
     target = Path(path) if path is not None else sweep.folder.with_name(f"{sweep.folder.name}.{SUFFIX[kind]}")
-    if target.exists() and not force:
-        raise InputError(f"{target} is there already; give another name with -o, or --force")
+    check_target(target, force)
     if kind == "csv":
         sweep.to_csv(target)
     elif kind == "zarr":
-        needed("zarr")
-        sweep.to_xarray().to_zarr(target, mode="w")
+        write_zarr(sweep.to_xarray(), target)
     else:
         needed("h5netcdf")
         sweep.to_xarray().to_netcdf(target, engine="h5netcdf")

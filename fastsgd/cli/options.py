@@ -1,12 +1,35 @@
 """Arguments and options that commands share, and their types."""
 
+import errno
+import os
 import re
 from pathlib import Path
 from typing import Any
 
 import click
 
-PATH = click.Path(path_type=Path)
+
+class AnyPath(click.Path):
+    """A path, there or not, that the system takes for one."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The Path, or a usage error."""
+        found = super().convert(value, param, ctx)
+        try:
+            os.lstat(found)
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                self.fail(
+                    f"{os.fspath(found)[:40]!r}... has {len(os.fspath(found))} characters, too many for a path",
+                    param,
+                    ctx,
+                )
+        except ValueError:
+            self.fail(f"{os.fspath(found)!r} is no path; leave out the zero byte", param, ctx)
+        return found
+
+
+PATH = AnyPath(path_type=Path)
 
 
 class Duration(click.ParamType):

@@ -15,7 +15,7 @@ def numbers(kind: type) -> Any:
     def read(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[Any, ...]:
         try:
             return tuple(kind(float(part)) for part in value.split(",")) if value else ()
-        except ValueError:
+        except (ValueError, OverflowError):
             raise click.BadParameter(f"{value!r} is no list of numbers; write for example 1,8,64", ctx, param) from None
 
     return read
@@ -25,9 +25,11 @@ def count(ctx: click.Context, param: click.Parameter, value: str | None) -> int 
     """A callback that reads a whole number, 1e6 too."""
     try:
         number = float(value) if value is not None else None
-        return None if number is None else int(number) if number == int(number) and number >= 1 else 1 // 0
+        return None if number is None else int(number) if number == int(number) and 1 <= number <= 1e18 else 1 // 0
     except (ValueError, ZeroDivisionError, OverflowError):
-        raise click.BadParameter(f"{value!r} is no whole number >= 1; write for example 1e6", ctx, param) from None
+        raise click.BadParameter(
+            f"{value!r} is no whole number from 1 to 1e18; write for example 1e6", ctx, param
+        ) from None
 
 
 @click.command("plan")

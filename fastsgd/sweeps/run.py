@@ -16,7 +16,7 @@ from fastsgd.store import index as folder_index
 from fastsgd.store.index import FAILED, FINISHED, STOPPED, WAITING, CellEntry, Index
 from fastsgd.sweeps import grid, together
 from fastsgd.sweeps.pool import Job, Outcome, Pool, started
-from fastsgd.threads import cores
+from fastsgd.threads import available, cores
 
 if TYPE_CHECKING:
     from fastsgd.spec import Spec
@@ -82,7 +82,7 @@ def sweep(
     """
     wanted = cores(threads)
     new = path is None or not folder_index.is_sweep(path)
-    with started(wanted if new else 0, wanted) as workers:
+    with started(min(wanted, available()) if new else 0, wanted) as workers:
         return sweep_with(
             partial(Pool, cores=wanted, started=workers), wanted, spec, path, vary=vary, overrides=overrides,
             independent=independent, shard=shard, progress=progress, note=note, time_limit=time_limit, force=force,

@@ -16,7 +16,6 @@ import random
 import shlex
 import shutil
 import signal
-import sys
 import tempfile
 import time
 import traceback
@@ -31,8 +30,14 @@ HELP = "random commands, options and files: exit codes, one line, no traceback"
 
 CODES = (0, 1, 2, 3, 75)
 PATIENCE = 40  # seconds for a case; a simulation of a case may take one
-ODD = ["", "-", "--", ".", "..", "/", "no/such/file.h5", "a" * 5000, "r\u00e9sum\u00e9.h5", "\udcff.h5", "a b.toml", "x\ny.h5", "/proc/self/mem", "~"]  # fmt: skip
-NUMBERS = ["0", "-1", "1", "2", "3", "7", "64", "1e3", "0.5", "1e400", "nan", "inf", "-inf", "x", "", " ", "9" * 400, "0x10", "1_000", "\u00bd", "\uff11", "1,2", "18446744073709551615", "18446744073709551616", "1e15"]  # fmt: skip
+ODD = [
+    "", "-", "--", ".", "..", "/", "no/such/file.h5", "a" * 5000, "r\u00e9sum\u00e9.h5", "\udcff.h5", "a b.toml",
+    "x\ny.h5", "/proc/self/mem", "~",
+]  # fmt: skip
+NUMBERS = [
+    "0", "-1", "1", "2", "3", "7", "64", "1e3", "0.5", "1e400", "nan", "inf", "-inf", "x", "", " ", "9" * 400, "0x10",
+    "1_000", "\u00bd", "\uff11", "1,2", "18446744073709551615", "18446744073709551616", "1e15",
+]  # fmt: skip
 WHOLE = ["0", "-1", "1", "2", "5", "63", "65", "130", "x", "", "9" * 400, "1e15", "4611686018427387904", "2147483648"]
 VALUES = [
     "0", "1", "-1", "2", "0.05", "0.1", "1e-300", "1e300", "nan", "inf", "true", "''", "[]", "{}", "[1]", "[0, 1, 2]", "[2, 1]",
@@ -45,8 +50,14 @@ VALUES = [
 STEPS = ["3,5", "20", "5,3", "", "x", "1e3", "999999999999999999", "9999999999999999999"]
 SCHEDULERS = ["", "nowhere", "tcp://", "http://x", "tcp://127.0.0.1:notaport"]
 LIMITS = ["0.3", "0.3", "1", "00:00:01", "x", "0", "-1", "1:2:3:4", "", "nan"]
-PLACES = ["new.h5", "new.png", "new", "new.csv", "new.zarr", "new.nc", "no/such/folder/x.h5", "folder.h5", "full.h5", "null.csv", "loop.h5", "pipe.csv", "secret.h5", "run.h5", "/proc/x.h5", "", "a" * 300, "good.csv"]  # fmt: skip
-SOUND = ["run.h5", "half.h5", "one.h5", "two.h5", "pool.h5", "spec.toml", "good.csv.toml", "good.py.toml", "good.npy.toml", "good.csv", "table.npz", "study"]  # fmt: skip
+PLACES = [
+    "new.h5", "new.png", "new", "new.csv", "new.zarr", "new.nc", "no/such/folder/x.h5", "folder.h5", "full.h5",
+    "null.csv", "loop.h5", "pipe.csv", "secret.h5", "run.h5", "/proc/x.h5", "", "a" * 300, "good.csv",
+]  # fmt: skip
+SOUND = [
+    "run.h5", "half.h5", "one.h5", "two.h5", "pool.h5", "spec.toml", "good.csv.toml", "good.py.toml", "good.npy.toml",
+    "good.csv", "table.npz", "study",
+]  # fmt: skip
 
 
 def prepare(folder: Path) -> None:
@@ -65,7 +76,7 @@ def prepare(folder: Path) -> None:
             if (found := case(line.split()))[0]:
                 raise RuntimeError(f"fastsgd {line}: {found}")
         plan._LARGEST_WAVE, engine.COMMIT_SECONDS, engine.SEGMENT_SECONDS = 64, 0.0, 0.001
-        code, *said = case("run spec.toml -o half.h5 --set replicates=100000 --time-limit 0.05".split())
+        code, *said = case(["run", "spec.toml", "-o", "half.h5", "--set", "replicates=100000", "--time-limit", "0.05"])
         if code != 75:
             raise RuntimeError(f"exit code {code} of a run with a time limit: {said}")
         junk.damaged(work, work / "run.h5")
@@ -360,7 +371,6 @@ def main(options: argparse.Namespace) -> int:
         for text in bad:
             print(text)
         seen = ", ".join(f"{n} x {code}" for code, n in sorted(codes.items()))
-        print(
-            f"{sum(codes.values()) + len(bad)} command lines, {time.monotonic() - begun:.0f} s; exit codes {seen}; {len(bad)} went wrong"
-        )
+        total, seconds = sum(codes.values()) + len(bad), time.monotonic() - begun
+        print(f"{total} command lines, {seconds:.0f} s; exit codes {seen}; {len(bad)} went wrong")
     return 1 if bad else 0

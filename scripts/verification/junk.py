@@ -166,7 +166,8 @@ def specs(folder: Path) -> None:
         (folder / f"{path.name}.toml").write_text(text, encoding="utf-8")
     for name, raw in {
         "empty.toml": b"", "binary.toml": bytes(range(256)), "syntax.toml": b"seed = = 3\n",
-        "utf16.toml": SPEC.encode("utf-16"), "bom.toml": SPEC.encode("utf-8-sig"), "crlf.toml": SPEC.encode().replace(b"\n", b"\r\n"),
+        "utf16.toml": SPEC.encode("utf-16"), "bom.toml": SPEC.encode("utf-8-sig"),
+        "crlf.toml": SPEC.encode().replace(b"\n", b"\r\n"),
         "deep.toml": b"a = " + b"[" * 5000, "digits.toml": b"seed = " + b"9" * 5000, "nul.toml": b"seed = 1\0\n",
     }.items():  # fmt: skip
         (folder / name).write_bytes(raw)

@@ -56,7 +56,10 @@ def scale_factors(prediction: Prediction, observed: Observed, index: NDArray[np.
     Weights and variance come from the predicted Gaussian covariance between steps: they do not depend on the data, so
     the mean of the estimates is unbiased also where that covariance is only leading order.
     """
-    weights, variance = scale_weights(prediction.risk[index], prediction.risk_covariance(index))
+    weights, variance = prediction.once(
+        ("risk weights", *index.tolist()),
+        lambda: scale_weights(prediction.risk[index], prediction.risk_covariance(index)),
+    )
     return observed.risk[:, index] @ weights, weights, variance
 
 
@@ -93,7 +96,8 @@ def covariance_row(prediction: Prediction, observed: Observed, index: NDArray[np
     ranks = np.asarray([float(B.shape[1]) for B in whiten])
     # While a run goes on its earlier steps have more replicates, among them all those of the later ones.
     n = observed.count[index]
-    weights, variance = scale_weights(ranks, size_covariance(prediction, index, whiten) / (np.maximum.outer(n, n) - 1))
+    between = prediction.once(("sizes", *index.tolist()), lambda: size_covariance(prediction, index, whiten))
+    weights, variance = scale_weights(ranks, between / (np.maximum.outer(n, n) - 1))
     error, value = math.sqrt(variance), float(weights @ sizes)
     z = z_pearson3((value - 1) / error, 2 * error)
     arm, tested = prediction.model.arm, error < LARGEST_ERROR and not prediction.path.known

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +18,7 @@ from fastsgd.analysis.whitening import whitener
 from fastsgd.theory import geometry, least_squares_stationary, lyapunov, reshuffling, transient
 
 Array = NDArray[np.float64]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,7 @@ class Prediction:
     covariance: Array
     path: Path = field(repr=False, compare=False)
     frozen_risk: Array | None = None
-    _laws: dict[int, QuadraticForm] = field(default_factory=dict, repr=False, compare=False)
-    _whiteners: dict[int, Array] = field(default_factory=dict, repr=False, compare=False)
+    _found: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, model: Model, steps: ArrayLike) -> Prediction:
@@ -85,15 +86,21 @@ class Prediction:
 
     def risk_distribution(self, index: int) -> QuadraticForm:
         """Distribution of the risk of one replicate at steps[index], Gaussian; found once."""
-        if index not in self._laws:
-            self._laws[index] = QuadraticForm.of(self.path.metric, self.path.mean[index], self.path.covariance[index])
-        return self._laws[index]
+        path = self.path
+        return self.once(
+            ("law", index), lambda: QuadraticForm.of(path.metric, path.mean[index], path.covariance[index])
+        )
 
     def whitener(self, index: int) -> Array:
         """`whitening.whitener` of the covariance at steps[index], float64[d, rank]; found once."""
-        if index not in self._whiteners:
-            self._whiteners[index] = whitener(self.covariance[index])
-        return self._whiteners[index]
+        return self.once(("whitener", index), lambda: whitener(self.covariance[index]))
+
+    def once(self, key: Any, make: Callable[[], T]) -> T:
+        """make(), called the first time that `key` is asked for: many small runs may share one prediction."""
+        if key not in self._found:
+            self._found[key] = make()
+        found: T = self._found[key]
+        return found
 
     @cached_property
     def random(self) -> NDArray[np.bool_]:
@@ -116,6 +123,9 @@ class Prediction:
 
     def plateau(self) -> tuple[float | None, float | None]:
         """Stationary risk tr(F S): as predicted, and leading order in the step size. None where there is none."""
+        return self.once("plateau", self._plateau)
+
+    def _plateau(self) -> tuple[float | None, float | None]:
         model = self.model
         if not model.schedule.constant:
             return None, None
@@ -153,7 +163,7 @@ class Prediction:
 
     def forgotten(self) -> NDArray[np.bool_]:
         """True where a constant step has shrunk the mean of the start to 5 % or less in every direction, bool[S]."""
-        radius = lyapunov.spectral_radius(self.model.drift, self.model.largest_eta)
+        radius = self.once("radius", lambda: lyapunov.spectral_radius(self.model.drift, self.model.largest_eta))
         return np.asarray(radius ** self.steps.astype(np.float64) <= 0.05)
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -91,11 +92,12 @@ def time_average_rows(run: Any, predictions: Sequence[Prediction]) -> list[Row]:
     rows: list[Row] = []
     expected: list[float] = []
     for prediction, seen in zip(predictions, observed, strict=True):
-        law = None if seen is None else _law(prediction, sampling(run.spec))
+        plan = sampling(run.spec)
+        law = None if seen is None else prediction.once(("averages", plan), partial(_law, prediction, plan))
         if seen is None or law is None:
             return []
         expected.append(float(law.value[0]))
-        rows += _rows_of_arm(prediction, seen, law, sampling(run.spec))
+        rows += _rows_of_arm(prediction, seen, law, plan)
     if all(p.exact for p in predictions):
         return [*rows, *_paired_rows(predictions, observed, expected)]
     if not differ_in_step_size_only(predictions):
@@ -140,18 +142,16 @@ def _law(prediction: Prediction, plan: theory.Sampling) -> theory.Averages | Non
     model = prediction.model
     if not model.schedule.constant and plan.count > LARGEST_LOOP:
         return None
-    basis = eigenbasis(model.drift)
-    mean0, cov0 = model.start(prediction.sigma)
-    arguments = (basis, prediction.sigma, model.etas, plan, mean0, cov0)
-    second = theory.averages(*arguments).second
+    found = _arguments(prediction, plan)
+    if found is None:
+        return None
+    second = theory.averages(*found).second
     if not np.all(np.isfinite(second)) or not np.any(second):
         return None
     whiten = whitener(second)
     forms = [model.metric, whiten @ whiten.T / whiten.shape[1], *_entries(model.dimension)]
-    law = theory.averages(*arguments, np.stack(forms))
-    if not np.all(np.isfinite(law.variance)) or not law.variance[0] > 0.0:
-        return None
-    return _state_dependent(prediction, plan, law, forms) if prediction.path.state_dependent else law
+    law = theory.averages(*found, np.stack(forms))
+    return law if np.all(np.isfinite(law.variance)) and law.variance[0] > 0.0 else None
 
 
 def _entries(d: int) -> list[Array]:
@@ -165,20 +165,28 @@ def _entries(d: int) -> list[Array]:
     return found
 
 
-def _state_dependent(
-    prediction: Prediction, plan: theory.Sampling, law: theory.Averages, forms: Sequence[Array]
-) -> theory.Averages | None:
-    """The same with the stationary second moment of least squares; None unless the burn-in forgets the start."""
+def _arguments(prediction: Prediction, plan: theory.Sampling) -> tuple[Any, Any, Any, Any, Any, Any] | None:
+    """What `theory.averages` is given; None where the moments of the samples cannot be told.
+
+    With the state-dependent noise of least squares the recursion has the second moments, autocovariances included, of
+    one with independent noise of covariance E Cov(noise | Delta) = (H S + S H)/eta - H S H, S the stationary second
+    moment: what the noise adds at a step is uncorrelated with everything before it. The burn-in must forget the start.
+    """
     model = prediction.model
-    pool, constant = model.least_squares, model.schedule.constant
-    if pool is None or not constant or not prediction.stable or not law.value[0]:
+    basis, constant = eigenbasis(model.drift), model.schedule.constant
+    frozen = (basis, prediction.sigma, model.etas, plan, *model.start(prediction.sigma))
+    if not prediction.path.state_dependent:
+        return frozen
+    pool, plateau = model.least_squares, prediction.frozen_plateau()
+    if pool is None or not constant or not prediction.stable or not plateau:
         return None
-    frozen = prediction.frozen_plateau()
-    if frozen is None or abs(law.value[0] / frozen - 1.0) > STATIONARY:
+    first = theory.averages(*frozen).second
+    if abs(float(np.sum(model.metric * first)) / plateau - 1.0) > STATIONARY:
         return None
-    second = least_squares_stationary.stationary(pool, model.schedule.size, model.factor)
-    turned = np.stack([eigenbasis(model.hessian).into(form) for form in forms])
-    return replace(law, value=np.sum(turned * second, axis=(1, 2)))
+    eta, values = model.schedule.size, basis.values
+    moment = least_squares_stationary.stationary(pool, eta, model.factor)  # in the eigenbasis of H
+    noise = moment * (np.add.outer(values, values) / eta - np.multiply.outer(values, values))
+    return basis, basis.back(noise), model.etas, plan, np.zeros(len(values)), basis.back(moment)
 
 
 def _rows_of_arm(prediction: Prediction, seen: Averages, law: theory.Averages, plan: theory.Sampling) -> Iterator[Row]:
@@ -186,12 +194,12 @@ def _rows_of_arm(prediction: Prediction, seen: Averages, law: theory.Averages, p
     yield _risk_row(prediction, seen, law)
     if seen.counted < 1:
         return
-    whiten = whitener(law.second)
+    whiten = prediction.once(("averages", "whitener", plan), partial(whitener, law.second))
     rank = whiten.shape[1]
     size = float(np.sum((whiten @ whiten.T) * seen.second)) / rank
     yield _form_row(f"{arm}", "time-averaged covariance", size, law, 1, seen)
     apart = seen.mean - law.mean
-    root = whitener(law.mean_covariance)
+    root = prediction.once(("averages", "root", plan), partial(whitener, law.mean_covariance))
     distance = seen.counted * float(np.sum((root.T @ apart) ** 2)) / root.shape[1]
     z = z_gamma(root.shape[1] / 2, distance)
     yield Row(arm, "time-averaged mean", None, distance, math.sqrt(2 / root.shape[1]), 1.0, z, n, in_verdict=whole)
@@ -266,7 +274,10 @@ def _correlation_row(
     n, b = seen.batch.shape
     length = max(1, seen.samples // b)
     arguments = (model.metric, model.drift, prediction.sigma, model.etas)
-    one, short, long = (transient.time_average_variance(*arguments, k, plan.thin) for k in (1, length, seen.samples))
+    one, short, long = prediction.once(
+        ("averages", "variances", plan, length),
+        lambda: [transient.time_average_variance(*arguments, k, plan.thin) for k in (1, length, seen.samples)],
+    )
     apart = seen.batch - np.mean(seen.batch, axis=1, keepdims=True)
     unit = plan.thin * length / one
     values = unit * np.sum(apart * apart, axis=1) / (b - 1)

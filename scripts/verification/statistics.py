@@ -1,14 +1,15 @@
 """z values and intervals of many independent small runs of each kind of problem.
 
 The replicates of one stored run are independent, so groups of them are independent small runs; each group goes through
-the same comparison as `fastsgd ratio`. Over all groups the z of every row in a verdict must be standard normal
-(Kolmogorov-Smirnov) and its nominal 95 % interval must cover as often as stated. In the control the predictions are those
-of a step size 10 % larger.
+the same comparison as `fastsgd ratio`, that of the time averages for the kinds that take them. Over all groups the z of
+every row in a verdict must be standard normal (Kolmogorov-Smirnov) and its nominal 95 % interval must cover as often as
+stated. In the control the predictions are those of a step size 10 % larger, or of a larger batch.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -36,6 +37,17 @@ _QUADRATIC = {
     "record": {"steps": [1, 6, 40]},
 }
 _POOL = {"samples": 60, "dimension": 3, "seed": 4}
+_AVERAGE = {"burn_in": 40, "thin": 2, "batches": 4}
+_SAMPLED = list(range(42, 73, 2))  # the steps that are averaged
+_OWN = """import numba
+
+
+@numba.njit
+def gradient(theta, sample, out):  # of sqrt(1 + r^2), r = theta - x
+    for j in range(2):
+        r = theta[j] - sample.normals[j] - 0.5 * sample.normals[0]
+        out[j] = r / (1.0 + r * r) ** 0.5
+"""
 _SMALLER = {"arms": {"a": {}, "b": {"step.size": 0.1}}, "record": {"steps": [50]}}
 
 
@@ -63,24 +75,60 @@ KINDS: dict[str, dict[str, Any]] = {
             "price": 3.0,
             "demand": {"mean": 5.0, "deviation": 1.5, "correlation": 0.5},
         },
-        "sampling": {"batch": 32},
+        "sampling": {"batch": 16},
         "step": {"size": 0.2},
         "record": {"steps": [50]},
         "arms": {"a": {}, "b": {"step.size": 0.1}},
     },
+    "queue": {
+        "problem": {
+            "kind": "queue",
+            "arrival_rate": [1.0, 0.5],
+            "rate_cost": 0.5,
+            "customers": 5,
+            "start": "stationary",
+            "pilot": 2**20,
+        },
+        "sampling": {"batch": 4},
+        "step": {"size": 0.1},
+        "record": {"steps": [40]},
+        "arms": {"a": {}, "b": {"step.size": 0.05}},
+    },
+    "own": {
+        "problem": {"kind": "own.py:gradient", "dimension": 2, "normals": 2, "guess": [0.1, -0.1], "pilot": 2**20},
+        "sampling": {"batch": 4},
+        "step": {"size": 0.2},
+        "record": {"steps": [50]},
+        "arms": {"a": {}, "b": {"step.size": 0.1}},
+    },
+    "averages": _QUADRATIC | {"record": {"steps": _SAMPLED, "average": _AVERAGE}},
+    "averages of a decaying step": _QUADRATIC
+    | {
+        "step": {"schedule": "power", "size": 1.0, "offset": 10.0, "exponent": 0.75},
+        "record": {"steps": _SAMPLED, "average": _AVERAGE},
+    },
+    "averages on a pool": _pool(
+        "linear", record={"steps": _SAMPLED, "average": _AVERAGE}, start={"kind": "stationary"}
+    ),
 }
 CONTROL = "step.size=0.11"
 CONTROLS = {
     "decaying": "step.size=1.1",
     "linear": "sampling.batch=7",
     "logistic": "sampling.batch=7",
-    "newsvendor": "sampling.batch=36",
+    "newsvendor": "sampling.batch=18",
+    "queue": "sampling.batch=5",
+    "own": "sampling.batch=5",
+    "averages of a decaying step": "step.size=1.1",
+    "averages on a pool": "sampling.batch=7",
 }
 SIZES = {
     "arms": 256,
     "linear": 256,
     "logistic": 256,
     "newsvendor": 256,
+    "queue": 256,
+    "own": 256,
 }  # replicates of a group where errors come from the sample
 
 
@@ -97,6 +145,7 @@ class Part:
         )
         self.replicates = count
         self._rows, self._risks, self._paths = slice(begin, begin + count), risks, paths
+        self._run, self.progress = run, run.progress
 
     def risk(self, arm: str) -> NDArray[np.float64]:
         return self._risks[arm][self._rows]
@@ -112,6 +161,14 @@ class Part:
         apart = x - x.mean(axis=0)
         covariance = np.einsum("rsi,rsj->sij", apart, apart) / (len(x) - 1)
         return np.full(x.shape[1], len(x)), x.mean(axis=0), covariance
+
+    def rows(self, name: str, arm: str) -> NDArray[Any]:
+        return self._run.rows(name, arm, self._rows.start, self._rows.stop)
+
+    def averages(self, arm: str) -> tuple[int, NDArray[np.float64], NDArray[np.float64]]:
+        """Of the kept iterates: the recorded steps of these kinds are those that are sampled."""
+        x = self._paths[arm][self._rows].reshape(-1, self._paths[arm].shape[-1])
+        return len(x), x.mean(axis=0), x.T @ x / len(x)
 
 
 @dataclass(frozen=True)
@@ -148,17 +205,32 @@ def calibrate(kind: str, groups: int, folder: Path, seed: int, assume: Sequence[
     from fastsgd.analysis.observed import Observed
     from fastsgd.analysis.prediction import Prediction
     from fastsgd.analysis.ratios import compare
+    from fastsgd.analysis.time_averages import time_average_rows
 
     size = SIZES.get(kind, 64)
     spec = {**KINDS[kind], "name": kind, "seed": seed, "replicates": groups * size}
     spec["record"] = {**spec["record"], "trajectories": groups * size}
-    run = fastsgd.run(spec, folder / f"{kind}-{groups}.h5")
+    (folder / "own.py").write_text(_OWN, encoding="utf-8")
+    with contextlib.chdir(folder):
+        run = fastsgd.run(spec, folder / f"{kind}-{groups}.h5".replace(" ", "-"))
     risks = {arm: run.risk(arm) for arm in run.arms}
     paths = {arm: run.trajectories(arm) for arm in run.arms}
     models, _ = assumed_models(run, list(assume))
     predictions = [Prediction.of(model, run.steps) for model in models]
 
+    averaged = run.spec.record.average is not None
+    if averaged:  # what the kept iterates give is what the run has summed
+        everything = Part(run, 0, run.replicates, risks, paths)
+        for arm in run.arms:
+            count, mean, second = run.averages(arm)
+            own = everything.averages(arm)
+            assert own[0] == count
+            assert np.allclose(own[1], mean, rtol=0, atol=1e-12) and np.allclose(own[2], second, rtol=1e-10)
+
     def rows(part: Part) -> Iterator[Any]:
+        if averaged:
+            yield from (row for row in time_average_rows(part, predictions) if row.in_verdict)
+            return
         seen = [Observed.of(part, arm) for arm in part.arms]
         yield from (row for row in compare(predictions, seen) if row.in_verdict)
 

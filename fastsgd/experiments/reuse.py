@@ -7,19 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from fastsgd.experiments import controls, pictures
+from fastsgd.experiments import controls, pictures, reshuffled
 from fastsgd.experiments.base import Case, Control, Drawn, Entry, Part, Row
 from fastsgd.experiments.view import View
 
 LINEAR = Part("reuse-linear", {"quick": {"replicates": 100}})
 LOGISTIC = Part("reuse-logistic", {"quick": {"replicates": 100}})
 RISK = "time-averaged risk"
-WORDS = {"without-replacement": "without", "with-replacement": "with replacement"}
+WORDS = {"without-replacement": "without", "with-replacement": "with replacement", "reshuffle": "reshuffled"}
 
 
 def analyse(view: View) -> list[Row]:
-    """Time-averaged risk of every cell: least squares against its exact value, logistic in the limit of step size 0."""
-    return [*_linear(view), *_logistic(view)]
+    """Time-averaged risk of every cell: least squares against its exact value, logistic in the limit of step size 0; risk of
+    reshuffled epochs."""
+    return [*_linear(view), *_logistic(view), *reshuffled.rows(view, place)]
 
 
 def _linear(view: View, frozen: bool = False) -> Iterator[Row]:
@@ -144,7 +145,12 @@ def _free(view: View) -> float | None:
 FROZEN = Control(
     "noise of the optimum",
     "least squares predicted with the noise that it has at the optimum, whatever the state",
-    rows=lambda v: list(_linear(v, frozen=True)),
+    rows=lambda v: [*_linear(v, frozen=True), *reshuffled.rows(v, place, reshuffled.additive)],
+)
+ANEW = Control(
+    "no epochs",
+    "reshuffled epochs predicted as if every batch were drawn from the whole pool",
+    rows=lambda v: list(reshuffled.rows(v, place, reshuffled.anew)),
 )
 
 ENTRY = Entry(
@@ -152,12 +158,13 @@ ENTRY = Entry(
     title="Using a pool again",
     paper="Prop 4.5, Remark 4.4",
     claim="On a fixed pool the plateau has the finite-population factor of the batch and vanishes as b tends to n; drawn "
-    "with replacement it has not.",
+    "with replacement it has not. Batches of one epoch are negatively correlated, and their noise cancels over it.",
     ran="Least squares and logistic regression on fixed pools, b/n from 0.001 to 0.9, mini-batches without and with "
     "replacement. Least squares against its exact stationary risk with state-dependent noise, logistic at three step sizes on "
-    "the same draws, extrapolated to 0.",
-    parts=(LINEAR, LOGISTIC),
+    "the same draws, extrapolated to 0. Epoch reshuffling: a contrast of two groups, in closed form for every b/n, and pools of "
+    "12, whose moments follow from a recursion over their subsets.",
+    parts=(LINEAR, LOGISTIC, *reshuffled.PARTS),
     analyse=analyse,
     draw=draw,
-    controls=(controls.infinite_pool(), FROZEN),
+    controls=(controls.infinite_pool(), FROZEN, ANEW),
 )

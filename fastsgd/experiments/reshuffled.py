@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from fastsgd.analysis.model import Model
 from fastsgd.analysis.zscores import z_sample_mean
 from fastsgd.experiments.base import Case, Part, Row
+from fastsgd.experiments.scores import once
 from fastsgd.experiments.view import View
 from fastsgd.problems.families import curvature
 from fastsgd.theory import lyapunov, reshuffled_pool, reshuffling, richardson, transient
@@ -17,7 +19,20 @@ from fastsgd.theory import lyapunov, reshuffled_pool, reshuffling, richardson, t
 Array = NDArray[np.float64]
 Risks = Callable[[Model, Sequence[int]], Array]
 QUICK = {"replicates": 200}
-LOCATION = Part("reuse-location", {"quick": {"replicates": 100}})
+DRAWS = 60_000  # of one replicate, beyond LEAST steps
+LEAST = 200
+
+
+def cells(spec: Any) -> list[tuple[str, Mapping[str, Any]]]:
+    """A run for every batch, with fewer steps where a step draws more."""
+    base, found = spec.without_sweep(), []
+    for batch in spec.sweep_axes["sampling.batch"]:
+        steps = [k for k in base.record_steps() if k <= max(LEAST, DRAWS // batch)]
+        found.append((f"batch={batch}", {"sampling.batch": batch, "record.steps": steps}))
+    return found
+
+
+LOCATION = Part("reuse-location", {"quick": {"replicates": 100}}, cells=cells)
 SMALL = Part("reuse-reshuffled", {"quick": QUICK})
 LOGISTIC = Part("reuse-reshuffled-logistic", {"quick": QUICK})
 PARTS = (LOCATION, SMALL, LOGISTIC)
@@ -76,9 +91,15 @@ def rows(view: View, place: Callable[[Case], str], risks: Risks = exact) -> Iter
 
 def ratios(view: View, case: Case, risks: Risks = exact) -> list[Array]:
     """Measured over predicted risk of every replicate, the mean over recorded steps, float64[R], for each arm."""
+    pairs = zip(predicted(view, case, risks), view.observed(case), strict=True)
+    return [np.asarray((seen.risk / risk).mean(axis=1)) for risk, seen in pairs]
+
+
+def predicted(view: View, case: Case, risks: Risks = exact) -> list[Array]:
+    """Risk of each arm at the recorded steps, float64[S]; found once a run."""
     steps = [int(k) for k in case.run.steps]
-    pairs = zip(view.models(case), view.observed(case), strict=True)
-    return [np.asarray((seen.risk / risks(model, steps)).mean(axis=1)) for model, seen in pairs]
+    found: list[Array] = once(case, risks, lambda: [risks(model, steps) for model in view.models(case)])
+    return found
 
 
 def _row(quantity: str, where: str, ratio: Array) -> Row:

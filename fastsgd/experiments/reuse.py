@@ -162,7 +162,7 @@ ENTRY = Entry(
     ran="Least squares and logistic regression on fixed pools, b/n from 0.001 to 0.9, mini-batches without and with "
     "replacement. Least squares against its exact stationary risk with state-dependent noise, logistic at three step sizes on "
     "the same draws, extrapolated to 0. Epoch reshuffling: a contrast of two groups, in closed form for every b/n, and pools of "
-    "12, whose moments follow from a recursion over their subsets.",
+    "10, whose moments follow from a recursion over their subsets.",
     parts=(LINEAR, LOGISTIC, *reshuffled.PARTS),
     analyse=analyse,
     draw=draw,

@@ -29,6 +29,7 @@ class View:
         self._observed: dict[str, list[Observed]] = {}
         self._models: dict[str, list[Model]] = {}
         self._predictions: dict[Any, list[Prediction]] = {}
+        self._averages: dict[str, list[Row]] = {}
 
     def altered(self, assume: Callable[[Case], Sequence[str]]) -> View:
         """The same runs, predicted under assumptions."""
@@ -80,4 +81,7 @@ class View:
         """Rows of the time averages of all arms (`analysis.time_averages`), `where` being the arm."""
         from fastsgd.experiments.rows import from_analysis
 
-        return [from_analysis(row) for row in time_average_rows(case.run, self.predictions(case))]
+        key = str(case.run.path)
+        if key not in self._averages:
+            self._averages[key] = [from_analysis(row) for row in time_average_rows(case.run, self.predictions(case))]
+        return self._averages[key]

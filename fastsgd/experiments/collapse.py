@@ -74,7 +74,10 @@ def draw(view: View) -> Drawn:
     )
     cases = list(_cases(view))
     dodges = np.geomspace(0.88, 1.14, len(cases))
-    for index, (case, dodge) in enumerate(zip(cases, dodges, strict=True)):
+    sizes = sorted({case.spec.step.size for case in cases})
+    least = min(case.spec.sampling.batch for case in cases)
+    for case, dodge in zip(cases, dodges, strict=True):
+        index, second = sizes.index(case.spec.step.size), case.spec.sampling.batch > least
         found = _scaled(view, case)
         time = np.array([t for t, _ in found])
         value, error, expected = (
@@ -95,10 +98,11 @@ def draw(view: View) -> Drawn:
             expected,
             (eta * line, path.risk / tau),
             dodge,
+            second,
         )
         pictures.series(
             drawn, below, "ratio", index, _name(case), time, value / expected, error / expected, np.ones(len(time)),
-            (time, np.ones(len(time))), dodge,
+            (time, np.ones(len(time))), dodge, second,
         )  # fmt: skip
     (first,) = view.predictions(cases[0])
     leading = first.plateau()[1]
@@ -109,7 +113,7 @@ def draw(view: View) -> Drawn:
     top.set_ylabel(r"risk / $\tau$")
     below.set_xlabel(r"$\eta k$")
     below.set_ylabel("measured / predicted")
-    pictures.legend(top, loc="lower right", fontsize=7)
+    pictures.legend(top, 2, loc="lower right", fontsize=7)
     return drawn
 
 

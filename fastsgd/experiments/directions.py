@@ -86,8 +86,8 @@ def draw(view: View) -> list[Drawn]:
     """The five directions of both arms against N; the ratio at the end beside its prediction."""
     case = view.case(RATE)
     predictions, observed, vectors = view.predictions(case), view.observed(case), directions(case)
-    figure, axes = pictures.sheet(1, 2, (9.4, 4.2), width_ratios=(1.5, 1))
-    left, right = axes[0]
+    figure, axes = pictures.sheet(1, len(predictions) + 1, (3.6 * len(predictions) + 3.2, 4.0))
+    right = axes[0, -1]
     drawn = Drawn(
         figure, "Second moment along the top eigenvectors of G, and the ratio of the arms at the largest budget."
     )
@@ -98,18 +98,23 @@ def draw(view: View) -> list[Drawn]:
         steps = [s for s in range(len(prediction.steps)) if prediction.steps[s] * 1000 >= last and prediction.random[s]]
         batch = float(prediction.model.spec.sampling.batch)
         calls = prediction.steps[steps] * batch
-        for j, v in enumerate(vectors.T[:: max(1, vectors.shape[1] - 1)]):
+        left = axes[0, a]
+        for j, v in enumerate(vectors.T):
             rows = [_moment(prediction, seen, s, v) for s in steps]
             along = path.mean @ v
             curve = np.einsum("i,sij,j->s", v, path.covariance, v) + along**2
             value, error, expected = (
                 np.array([getattr(r, n) for r in rows]) for n in ("empirical", "standard_error", "predicted")
             )
-            number = 1 if j == 0 else vectors.shape[1]
             pictures.series(
-                drawn, left, f"v{number}", 2 * a + j, f"v{number}, {prediction.model.arm}", calls, value, error, expected,
-                (line * batch, curve),
-            )  # fmt: skip
+                drawn, left, prediction.model.arm, j, f"v{j + 1}", calls, value, error, expected, (line * batch, curve)
+            )
+        left.set_title(prediction.model.arm)
+        left.set_xscale("log")
+        left.set_yscale("log")
+        left.set_xlabel("oracle calls N")
+        left.set_ylabel(r"$\mathrm{E}\,\langle v_j, \Delta\rangle^2$")
+        pictures.legend(left, loc="lower left")
     if len(predictions) > 1:
         rows = [_ratio(predictions, observed, v, j) for j, v in enumerate(vectors.T)]
         x = np.arange(1, len(rows) + 1)
@@ -131,11 +136,6 @@ def draw(view: View) -> list[Drawn]:
         right.set_ylabel("ratio of arms")
         right.set_ylim(bottom=0)
         pictures.legend(right, loc="lower left")
-    left.set_xscale("log")
-    left.set_yscale("log")
-    left.set_xlabel("oracle calls N")
-    left.set_ylabel(r"$\mathrm{E}\,\langle v_j, \Delta\rangle^2$")
-    pictures.legend(left)
     return [drawn]
 
 

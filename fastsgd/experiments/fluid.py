@@ -299,6 +299,8 @@ def draw(view: View) -> Drawn:
     pictures.series(drawn, axes[1, 0], "sup distance", 0, "mean of the sup distance", x, y, e, expected * np.sqrt(x))
     axes[1, 0].set_xscale("log")
     axes[1, 0].set_yscale("log")
+    axes[1, 0].set_xticks(x, [f"{size:g}" for size in x], minor=False)
+    axes[1, 0].set_xticks([], minor=True)
     _quantiles(drawn, axes[1, 1], finest, path)
     for axis, words in zip(axes.ravel(), (("t = eta k", r"$\theta - \theta^*$"), ("t = eta k", "tr Cov U(t)"),
                                           ("step size", "sup distance to the path"), ("normal quantile", "U, whitened")),

@@ -16,6 +16,7 @@ from fastsgd.experiments.base import FALSE_ALARM, Case, Control, Drawn, Entry, P
 from fastsgd.experiments.rows import certain
 from fastsgd.experiments.scores import once
 from fastsgd.experiments.view import View
+from fastsgd.figures.style import look
 from fastsgd.theory import complexity
 from fastsgd.theory.statistics import sidak_z
 
@@ -187,7 +188,7 @@ def draw(view: View) -> Drawn:
     drawn = Drawn(
         figure,
         "Mean squared dual gradient norm over the path against the batch at fixed budgets N: markers measured, coloured lines "
-        "exact (least squares) or through the markers (logistic), grey: the bound, flat in b up to the feasible edge.",
+        "exact (least squares) or through the markers (logistic), grey: the bounds, flat in b up to the feasible edge.",
     )
     for column, part in enumerate(parts):
         axis = axes[0, column]
@@ -202,13 +203,14 @@ def draw(view: View) -> Drawn:
                 exact = np.array([expected(view, case) for case in cases])
             pictures.series(drawn, axis, NAMES[part.spec], index, f"N = {N}", b, y, e, exact)
             bound = [complexity.budget_bound(setting(view, case), N, budget(case)[1]) for case in cases]
-            axis.plot(b, bound, color="grey", linewidth=0.9)
+            axis.plot(b, bound, color="grey", linewidth=0.9, linestyle=look(index).line, label=f"bound, N = {N}")
         axis.set_xscale("log")
         axis.set_yscale("log")
         axis.set_title(NAMES[part.spec])
         axis.set_xlabel("batch b")
     axes[0, 0].set_ylabel(r"mean of $|\nabla L|^2_{G^{-1}}$ over the path")
-    pictures.legend(axes[0, 0], 2, fontsize=7)
+    handles, names = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=len(names) // 2, frameon=False, fontsize=7)
     return drawn
 
 

@@ -33,19 +33,21 @@ def series(
     predicted: Sequence[float] | np.ndarray,
     line: tuple[Any, Any] | None = None,
     dodge: float = 1.0,
+    second: bool = False,
 ) -> None:
     """Markers with bars of two standard errors and a line: through the predictions at x, or `line` = (x, y).
 
     Series number `index` has its own colour, marker and line. `dodge` multiplies x of the markers, so that bars of two
-    series do not hide each other.
+    series do not hide each other. `second`: of two series of one index, that with filled markers and a dotted line.
     """
     style = look(index)
+    face, dashes = (style.color, ":") if second else ("none", style.line)
     x, y = np.asarray(x, dtype=float), np.asarray(measured, dtype=float)
     at = (x, np.asarray(predicted, dtype=float)) if line is None else line
-    axis.plot(at[0], at[1], color=style.color, linestyle=style.line)
+    axis.plot(at[0], at[1], color=style.color, linestyle=dashes)
     bars = BARS * np.asarray(error, dtype=float)
     axis.errorbar(
-        x * dodge, y, yerr=bars, color=style.color, marker=style.marker, markerfacecolor="none", linestyle="none",
+        x * dodge, y, yerr=bars, color=style.color, marker=style.marker, markerfacecolor=face, linestyle="none",
         elinewidth=0.8, capsize=1.5, label=label,
     )  # fmt: skip
     record(drawn, panel, label, x, y, error, predicted)

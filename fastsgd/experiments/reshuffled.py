@@ -59,9 +59,7 @@ def exact(model: Model, steps: Sequence[int]) -> Array:
 def additive(model: Model, steps: Sequence[int]) -> Array:
     """The same with the noise of the optimum at every state, correlated within an epoch."""
     sampling, n, (mean, cov) = model.spec.sampling, model.pool_size or 1, model.start(model.noise)
-    m, C = reshuffling.moments(
-        model.hessian, model.noise, model.etas, np.asarray(steps), mean, cov, sampling.batch, n
-    )
+    m, C = reshuffling.moments(model.hessian, model.noise, model.etas, np.asarray(steps), mean, cov, sampling.batch, n)
     return np.atleast_1d(transient.risk(model.metric, m, C))
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from fastsgd.experiments import controls, pictures, reshuffled
 from fastsgd.experiments.base import Case, Control, Drawn, Entry, Part, Row
 from fastsgd.experiments.view import View
+from fastsgd.figures.style import look
 
 LINEAR = Part("reuse-linear", {"quick": {"replicates": 100}})
 LOGISTIC = Part("reuse-logistic", {"quick": {"replicates": 100}})
@@ -53,12 +54,13 @@ def place(case: Case) -> str:
 
 def draw(view: View) -> Drawn:
     """b times the plateau against b/n, and measured over predicted."""
-    figure, axes = pictures.sheet(1, 2, (7.4, 3.6))
-    left, right = axes[0]
+    figure, axes = pictures.sheet(1, 3, (11.0, 4.0))
+    left, right, last = axes[0]
     drawn = Drawn(
         figure,
         "Left: b times the plateau of least squares on a fixed pool, exact lines; dotted: noise of the optimum, no pool. "
-        "Right: measured over predicted plateau; logistic regression extrapolated to step size 0.",
+        "Middle: measured over predicted risk; logistic regression extrapolated to step size 0. Right: risk of least squares "
+        "on a small pool over an epoch that is reshuffled, exact lines; dotted: every batch drawn from the whole pool.",
     )
     index = 0
     for design, word in WORDS.items():
@@ -99,8 +101,50 @@ def draw(view: View) -> Drawn:
     left.set_ylabel("b x stationary risk")
     right.set_ylabel("measured / predicted")
     pictures.legend(left)
-    pictures.legend(right, fontsize=7)
+    _reshuffled(drawn, right, view, index)
+    _epoch(drawn, last, view)
+    low, high = right.get_ylim()
+    right.set_ylim(low, high + 0.45 * (high - low))
+    pictures.legend(right, fontsize=7, loc="upper left")
     return drawn
+
+
+def _reshuffled(drawn: Drawn, axis: Any, view: View, index: int) -> None:
+    """Measured over predicted of reshuffled epochs against b/n."""
+    found = [row for row in reshuffled.rows(view, place) if row.tested]
+    for word in dict.fromkeys(row.where.split(",")[0] for row in found):
+        rows = [row for row in found if row.where.startswith(f"{word},")]
+        x = np.array([float(row.where.split("b/n = ")[1].split(",")[0]) for row in rows])
+        value, error, expected = _columns(rows)
+        dodge = 1 + 0.05 * (2 * index - 9)
+        pictures.series(drawn, axis, "ratio", index, f"{word}, reshuffled", x, value, error, expected, dodge=dodge)
+        index += 1
+
+
+def _epoch(drawn: Drawn, axis: Any, view: View) -> None:
+    """Risk in a reshuffled epoch of the small pool, from one recorded step to the next."""
+    for index, case in enumerate(view.of(reshuffled.SMALL)):
+        (model,), (seen,) = view.models(case), view.observed(case)
+        b, n = case.spec.sampling.batch, model.pool_size or 1
+        steps = np.asarray(case.run.steps)
+        run = steps[: 1 + int(np.argmin(np.append(np.diff(steps) == 1, False)))]
+        risks = seen.risk[:, : len(run)]
+        style = look(index)
+        position = run % (n // b)
+        order = np.argsort(position)
+        order = order[np.unique(position[order], return_index=True)[1]]
+        value, error = risks.mean(axis=0), risks.std(axis=0, ddof=1) / np.sqrt(len(risks))
+        expected = reshuffled.predicted(view, case)[0][: len(run)]
+        pictures.series(
+            drawn, axis, "epoch", index, f"b = {b}", position[order], b * value[order], b * error[order],
+            b * expected[order],
+        )  # fmt: skip
+        level = b * float(reshuffled.anew(model, [1])[0])
+        axis.axhline(level, color=style.color, linewidth=0.9, linestyle=":")
+    axis.set_yscale("log")
+    axis.set_xlabel("step of the epoch")
+    axis.set_ylabel("b x risk")
+    pictures.legend(axis)
 
 
 def _columns(rows: list[Row]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -161,8 +205,8 @@ ENTRY = Entry(
     "with replacement it has not. Batches of one epoch are negatively correlated, and their noise cancels over it.",
     ran="Least squares and logistic regression on fixed pools, b/n from 0.001 to 0.9, mini-batches without and with "
     "replacement. Least squares against its exact stationary risk with state-dependent noise, logistic at three step sizes on "
-    "the same draws, extrapolated to 0. Epoch reshuffling: a contrast of two groups, in closed form for every b/n, and pools of "
-    "10, whose moments follow from a recursion over their subsets.",
+    "the same draws, extrapolated to 0. Epoch reshuffling: a contrast of two groups, in closed form for every b/n, and pools "
+    "of 10, whose moments follow from a recursion over their subsets.",
     parts=(LINEAR, LOGISTIC, *reshuffled.PARTS),
     analyse=analyse,
     draw=draw,

@@ -97,7 +97,7 @@ def draw(view: View) -> Drawn:
     right.set_yscale("log")
     right.set_xlabel("step k")
     right.set_ylabel("risk")
-    pictures.legend(right, loc="upper left")
+    pictures.legend(right, loc="upper left", title=r"$\eta \lambda_{\max}$")
     return drawn
 
 

@@ -21,6 +21,9 @@ CHANGED = {
     "reuse": {
         "reuse-linear": [("samples = 1000, dimension = 4", "samples = 200, dimension = 6"), ("1, 10, 100, 300, 900", "1, 100")],
         "reuse-logistic": [("samples = 500, dimension = 3", "samples = 200, dimension = 2"), ("5, 100, 450", "150")],
+        "reuse-location": [("[1, 10, 100, 300, 900]", "[30]")],
+        "reuse-reshuffled": [("samples = 10, dimension = 2", "samples = 8, dimension = 3"), ("[1, 2, 3, 5]", "[3]")],
+        "reuse-reshuffled-logistic": [("samples = 10, dimension = 2", "samples = 9, dimension = 1"), ("[1, 3]", "[2]")],
     },
     "fluid": {"fluid": [("dimension = 3", "dimension = 2"), ("[2.0, -1.5, 1.0]", "[1.5, 2.0]"), ("batch = 1", "batch = 2")]},
     "bounds": {

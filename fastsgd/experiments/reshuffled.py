@@ -25,7 +25,8 @@ LEAST = 200
 
 def cells(spec: Any) -> list[tuple[str, Mapping[str, Any]]]:
     """A run for every batch, with fewer steps where a step draws more."""
-    base, found = spec.without_sweep(), []
+    base = spec.without_sweep()
+    found: list[tuple[str, Mapping[str, Any]]] = []
     for batch in spec.sweep_axes["sampling.batch"]:
         steps = [k for k in base.record_steps() if k <= max(LEAST, DRAWS // batch)]
         found.append((f"batch={batch}", {"sampling.batch": batch, "record.steps": steps}))

@@ -147,6 +147,7 @@ class Entry:
         draw: figures. controls: what must be rejected.
         published: comparison with the paper's numbers, None where the text kept none.
         notes: what a reader must know beside the table, from the view.
+        dear_plan: its runs follow from data or from a pilot, and planning them compiles kernels.
     """
 
     name: str
@@ -160,3 +161,4 @@ class Entry:
     controls: tuple[Control, ...]
     published: Callable[[View], Published | None] | None = None
     notes: Callable[[View], Sequence[str]] | None = None
+    dear_plan: bool = False

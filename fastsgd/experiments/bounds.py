@@ -197,6 +197,7 @@ ENTRY = Entry(
     "c^2 tr(F G)/(b (2 c mu_F - 1) k).",
     ran="Decaying step on a Gaussian location problem, on a pair (H, G) that does not commute and on well-specified logistic "
     "regression; risk in the metric F = G over the whole range, against the exact recursion and both bounds.",
+    dear_plan=True,
     parts=PARTS,
     analyse=analyse,
     draw=draw,

@@ -217,6 +217,7 @@ ENTRY = Entry(
     "within and between them adds up to G/b; without identifiability the variance between laws comes on top.",
     ran="Mini-batch gradients at the optimum of least squares, a run of one step a draw: pools of 20 and of 1000, with and "
     "without replacement, up to the whole pool. Exchangeable sequences, each with a pool and a law, for (22), (ii), (iii).",
+    dear_plan=True,
     parts=(SMALL, POOL),
     analyse=analyse,
     draw=draw,

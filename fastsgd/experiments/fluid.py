@@ -341,6 +341,7 @@ ENTRY = Entry(
     "process whose covariance solves dV/dt = -HV - VH + G/b along the path.",
     ran="Logistic regression on fresh data at three step sizes and the same times; every quantity is extrapolated to step "
     "size 0, where the theorem is exact.",
+    dear_plan=True,
     parts=(FLUID,),
     analyse=analyse,
     draw=draw,

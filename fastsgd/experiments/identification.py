@@ -138,6 +138,7 @@ ENTRY = Entry(
     "covariance G of the scores, which differs from the Hessian H.",
     ran="Logistic regression fitted by Newton's method on probit data and on real data; mini-batch scores at the fit, drawn "
     "without replacement: one run of one step each. The first 800 draws are the paper's number.",
+    dear_plan=True,
     parts=(PROBIT, REAL),
     analyse=analyse,
     draw=draw,

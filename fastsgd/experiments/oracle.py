@@ -232,6 +232,7 @@ ENTRY = Entry(
     "does not depend on b inside the feasible region and grows with b outside.",
     ran="Least squares and logistic regression on a pool drawn with replacement: budgets over three decades, batches from 1 "
     "past the feasible edge; least squares against its exact moments at every cell, both against the bound.",
+    dear_plan=True,
     parts=PARTS,
     analyse=analyse,
     draw=draw,

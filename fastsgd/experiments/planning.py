@@ -312,6 +312,7 @@ ENTRY = Entry(
     "service rates of queues (G from a pilot): from 512 steps to 4, step sizes about the planned one. "
     "Measured over planned risk at N and 4 N, extrapolated in 1/N to where frozen noise is exact; no choice simulates "
     "better than the planned best.",
+    dear_plan=True,
     parts=PARTS,
     analyse=analyse,
     draw=draw,

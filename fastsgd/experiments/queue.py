@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,9 @@ from fastsgd.sweeps.pool import Job, Outcome, Pool
 
 FINISHED = "finished"
 Submit = Callable[[dict[str, Any]], "Future[dict[str, Any]]"]
+Needs = Sequence[tuple[Entry, Sequence[Planned]]]
+# Seconds, about, that compiling takes; kernels of other names are taken as the smallest.
+COMPILING = {"linear": 8, "pool": 12, "weighted": 8, "fresh": 7, "newsvendor": 5, "queue": 4}
 
 
 class Queue:
@@ -29,12 +32,16 @@ class Queue:
 
     Args:
         needs: entry and its runs; a run that several entries need is simulated once.
+        later: gives the needs of further entries, which take long to plan: called in a thread while the first are simulated.
+        names: of all entries, in the order of the results.
         scale, seed, folder: of the results. specs: folder of the specs.
     """
 
     def __init__(
         self,
-        needs: Sequence[tuple[Entry, Sequence[Planned]]],
+        needs: Needs,
+        later: Callable[[], Needs] | None,
+        names: Sequence[str],
         scale: str,
         seed: int | None,
         folder: Path,
@@ -42,16 +49,32 @@ class Queue:
         progress: Callable[[Status], None] | None,
         note: Callable[[str], None],
     ):
-        self.needs, self.scale, self.seed, self.folder, self.specs = needs, scale, seed, folder, specs
-        self.note = note
+        self.scale, self.seed, self.folder, self.specs = scale, seed, folder, specs
+        self.note, self.later, self.names = note, later, names
         self.progress = progress or (lambda status: None)
-        runs: dict[Path, Planned] = {run.path: run for _, of in needs for run in of}
-        self.runs = list(runs.values())
-        self.done = {run.path: run.total if whole(run) else 0 for run in self.runs}
-        self.finished = {path for path, done in self.done.items() if done}
+        self.needs: list[tuple[Entry, Sequence[Planned]]] = []
+        self.runs: list[Planned] = []
+        self.done: dict[Path, int] = {}
+        self.finished: set[Path] = set()
         self.failed: dict[Path, list[str]] = {}
         self.begun = time.monotonic()
         self.results: dict[str, Future[dict[str, Any]]] = {}
+        self.order: list[Planned] = []
+        self._take(needs)
+
+    def _take(self, needs: Needs) -> list[Planned]:
+        """Make entries known; their runs that are to be simulated. Results that are stored and whole are read."""
+        self.needs += needs
+        new = {run.path: run for _, of in needs for run in of if run.path not in self.done}
+        self.runs += new.values()
+        self.done |= {path: run.total if whole(run) else 0 for path, run in new.items()}
+        self.finished |= {path for path in new if self.done[path]}
+        for entry, runs in needs:
+            result = known(entry, runs, self.scale, self.folder) if self._ready(runs) else None
+            if result is not None:
+                self.results[entry.name] = Future()
+                self.results[entry.name].set_result(result)
+        return [run for path, run in new.items() if path not in self.finished]
 
     def run(self, cores: int, deadline: float | None) -> list[dict[str, Any]]:
         """Results of the entries, in their order.
@@ -60,19 +83,15 @@ class Queue:
             StoppedEarly: interrupted or late; what is there stays. RunError: a run failed, after all others were run.
         """
         todo = [run for run in self.runs if run.path not in self.finished]
-        if todo:
-            self.note(f"{len(todo)} of {len(self.runs)} runs to simulate")
-        else:
+        if not todo and self.later is not None:
+            todo, self.later = self._take(self.later()), None
+        if not todo:
             self.note(f"all {len(self.runs)} runs are stored already; nothing is simulated")
-        for entry, runs in self.needs:
-            result = known(entry, runs, self.scale, self.folder) if self._ready(runs) else None
-            if result is not None:
-                self.results[entry.name] = Future()
-                self.results[entry.name].set_result(result)
-        left = len(self.needs) - len(self.results)
-        count = min(cores, left)
+        elif self.later is None:
+            self.note(f"{len(todo)} of {len(self.runs)} runs to simulate")
+        count = min(cores, len(self.names) - len(self.results))
         if not count:
-            return [self.results[entry.name].result() for entry, _ in self.needs]
+            return self._results()
         analysts = Analysts(count)
         try:
             with StopRequest() as stop, ThreadPoolExecutor(max_workers=count) as threads:
@@ -100,43 +119,69 @@ class Queue:
             self._raise_failed()
             if any(not future.done() for future in self.results.values()):
                 self.note("analysing, drawing")
-            return [self.results[entry.name].result() for entry, _ in self.needs]
+            return self._results()
         except KeyboardInterrupt:
             raise StoppedEarly(f"{stop.reason} while results were written; the same command goes on") from None
+
+    def _results(self) -> list[dict[str, Any]]:
+        return [self.results[name].result() for name in self.names]
 
     def _simulate(
         self, todo: list[Planned], cores: int, deadline: float | None, stop: StopRequest, submit: Submit
     ) -> str | None:
         """Run all jobs; why it stopped before the end, or None."""
         stop.saving = True
-        order, alike = _order(todo)
-        jobs = [
-            Job([(n, run.spec.raw(), str(run.path))], options={"allow_unstable": run.part.unstable})
-            for n, run in enumerate(order)
-        ]
+        planner = ThreadPoolExecutor(max_workers=1)
+        coming = None if self.later is None else planner.submit(self.later)
+
+        def jobs(runs: Sequence[Planned]) -> list[Job]:
+            first = len(self.order)
+            self.order += runs
+            return [
+                Job([(first + n, run.spec.raw(), str(run.path))], options={"allow_unstable": run.part.unstable})
+                for n, run in enumerate(runs)
+            ]
+
+        def admit() -> None:
+            """The entries that were planned meanwhile."""
+            nonlocal coming
+            if coming is not None and coming.done():
+                needs, coming = coming.result(), None
+                new = self._take(needs)
+                self.note(f"{len(new) + len(todo)} of {len(self.runs)} runs to simulate")
+                first, between, last = _order(new, loaded={_kernels(run) for run in todo})
+                pool.add(jobs([*first, *between]), jobs(last))
+                self._finish_ready(submit)
 
         def left() -> float | None:
+            admit()
             self._tell()
             if stop.reason is not None:
                 return 0.0
             return None if deadline is None else deadline - time.monotonic()
 
         def report(number: int, done: int, total: int) -> None:
-            self.done[order[number].path] = done
+            self.done[self.order[number].path] = done
 
         def noted(number: int, text: str) -> None:
             if not text.startswith(("loading kernels", "resuming")):
-                self.note(f"{order[number].path.name}: {text}")
+                self.note(f"{self.order[number].path.name}: {text}")
 
-        pool = Pool(jobs, Files(self.specs), cores, {"force": False}, report, noted, left, stagger=alike)
+        first, between, last = _order(todo)
+        pool = Pool(
+            jobs([*first, *between, *reversed(last)]), Files(self.specs), cores, {"force": False}, report, noted, left,
+            stagger=not first or not last, expecting=coming is not None,
+        )  # fmt: skip
         try:
             for outcome in pool.outcomes():
-                self._ended(order[outcome.number], outcome)
+                self._ended(self.order[outcome.number], outcome)
                 self._finish_ready(submit)
         except KeyboardInterrupt:
             return "interrupted twice"
+        finally:
+            planner.shutdown(wait=False, cancel_futures=True)
         self._tell()
-        if len(self.finished) + len(self.failed) == len(self.runs):
+        if coming is None and len(self.finished) + len(self.failed) == len(self.runs):
             return None
         return stop.reason or ("time limit reached" if left() is not None else "a worker process was terminated")
 
@@ -168,21 +213,36 @@ class Queue:
             raise RunError("\n".join([f"{len(self.failed)} of {len(self.runs)} runs failed", *lines]))
 
 
-def _order(todo: Sequence[Planned]) -> tuple[list[Planned], bool]:
-    """The cheapest first, but before it one that needs other kernels than the dearest: two workers begin at the two ends,
-    and need not compile the same at the same time. And whether there is no such run.
+def _order(todo: Sequence[Planned], loaded: Collection[str] = ()) -> tuple[list[Planned], list[Planned], list[Planned]]:
+    """Runs for the first workers, the cheapest first; runs between; runs for the last workers, in the order they take them.
+
+    Workers begin at the two ends. A run of each kind of kernels that is not `loaded` stands there, about the same time of
+    compiling at either end, so that nothing is compiled twice.
     """
-    order = sorted(todo, key=lambda run: cost(run.spec))
-    other = next((run for run in order if _kernels(run) != _kernels(order[-1])), None)
-    if other is not None:
-        order.remove(other)
-        order.insert(0, other)
-    return order, other is None
+    between = sorted(todo, key=lambda run: cost(run.spec))
+    ends: tuple[list[Planned], list[Planned]] = ([], [])
+    times = [0, 0]
+    kinds = {_kernels(run) for run in todo} - set(loaded)
+    for kind in sorted(kinds, key=lambda kind: (-COMPILING.get(kind, 0), kind)):
+        place = 1 if times[1] <= times[0] else 0
+        one = next(run for run in between if _kernels(run) == kind)
+        between.remove(one)
+        ends[place].append(one)
+        times[place] += COMPILING.get(kind, min(COMPILING.values()))
+    return ends[0], between, ends[1]
 
 
 def _kernels(run: Planned) -> str:
+    """A name for the kernels that a run compiles."""
     kind = str(run.spec.problem.kind)
-    return "linear" if kind in ("quadratic", "ou") else kind
+    if kind in ("quadratic", "ou"):
+        return "linear"
+    if kind != "glm":
+        return kind
+    designs = {spec.sampling.design for spec in run.spec.arm_specs().values()}
+    if "fresh" in designs:
+        return "fresh"
+    return "pool" if designs <= {"with-replacement", "without-replacement"} else "weighted"
 
 
 def whole(run: Planned) -> bool:

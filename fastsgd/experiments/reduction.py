@@ -293,6 +293,7 @@ ENTRY = Entry(
     ran="A newsvendor with fresh samples, antithetic pairs and control variates at three step sizes, extrapolated to 0; least "
     "squares on a pool with batches with and without replacement, stratified and by importance, against exact plateaus. All "
     "designs of a problem share their draws.",
+    dear_plan=True,
     parts=(NEWSVENDOR, POOL),
     analyse=analyse,
     draw=draw,

@@ -207,6 +207,7 @@ ENTRY = Entry(
     "replacement. Least squares against its exact stationary risk with state-dependent noise, logistic at three step sizes on "
     "the same draws, extrapolated to 0. Epoch reshuffling: a contrast of two groups, in closed form for every b/n, and pools "
     "of 10, whose moments follow from a recursion over their subsets.",
+    dear_plan=True,
     parts=(LINEAR, LOGISTIC, *reshuffled.PARTS),
     analyse=analyse,
     draw=draw,

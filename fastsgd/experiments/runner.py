@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,11 +98,22 @@ def reproduce(
     if scale not in SCALES:
         raise InputError(f"scale must be one of {', '.join(SCALES)}, got {scale!r}")
     runs = make_folder(folder)
-    needs = [(entry, planned(entry, scale, seed, source, runs)) for entry in chosen]
-    deadline = None if time_limit is None else begun + time_limit
-    queue = Queue(needs, scale, seed, folder, source, progress, note or (lambda text: None))
-    results = queue.run(core_count(threads), deadline)
-    content = gather(results, needs, scale, seed)
+    cores, deadline = core_count(threads), None if time_limit is None else begun + time_limit
+
+    def plan(entries: Sequence[Entry]) -> list[tuple[Entry, list[Planned]]]:
+        return [(entry, planned(entry, scale, seed, source, runs)) for entry in entries]
+
+    # Planning an entry on data compiles kernels; of the catalogue's own specs that need not be waited for.
+    dear = [entry for entry in chosen if entry.dear_plan] if specs is None and cores > 1 else []
+    if len(dear) == len(chosen):
+        dear = []
+    queue = Queue(
+        plan([entry for entry in chosen if entry not in dear]), partial(plan, dear) if dear else None,
+        [entry.name for entry in chosen], scale, seed, folder, source, progress, note or (lambda text: None),
+    )  # fmt: skip
+    results = queue.run(cores, deadline)
+    of = {entry.name: runs for entry, runs in queue.needs}
+    content = gather(results, [(entry, of[entry.name]) for entry in chosen], scale, seed)
     made = Reproduction(content, folder)
     from fastsgd.experiments.report import write_report
 

@@ -136,6 +136,7 @@ class Pool:
         left: seconds until the sweep must stop, asked before each cell and while they run; None for no limit.
         started: processes that wait for work already.
         stagger: give the other workers work when the first one has its kernels, so that they are not compiled twice.
+        expecting: jobs are still to come, by `add`; workers wait for them.
     """
 
     def __init__(
@@ -149,8 +150,9 @@ class Pool:
         left: Callable[[], float | None],
         started: list[Process] | None = None,
         stagger: bool = False,
+        expecting: bool = False,
     ):
-        self.stagger = stagger
+        self.stagger, self.expecting = stagger, expecting
         self.waiting = deque(jobs)
         self.files, self.cores, self.options = files, cores, options
         self.report, self.note, self.left = report, note, left
@@ -166,16 +168,27 @@ class Pool:
     def outcomes(self) -> Iterator[Outcome]:
         """Each cell's end, as it comes. Ends early, with the running cells saved, once `stop` was called."""
         try:
-            wanted = min(self.cores, len(self.waiting))
+            wanted = self.cores if self.expecting else min(self.cores, len(self.waiting))
             self.absent = [place % 2 == 0 for place in range(wanted)]
             self._enter(1 if self.stagger else wanted)
-            while self.workers:
+            while self.workers or (self.expecting and not self.stopping):
                 yield from self._listen(POLL)
                 left = self.left()
                 if left is not None and left <= 0:
                     self.stop()
         finally:
             self._close()
+
+    def add(self, first: Iterable[Job], last: Iterable[Job]) -> None:
+        """The jobs that were expected: those of both ends, in the order in which workers take them from there."""
+        self.expecting = False
+        if self.stopping:
+            return
+        self.waiting.extendleft(reversed(list(first)))
+        self.waiting.extend(reversed(list(last)))
+        self._enter(len(self.absent))
+        for worker in [worker for worker in self.workers if worker.ready and worker.job is None]:
+            self._feed(worker)
 
     def stop(self) -> None:
         """Begin no further cell and let the running ones save."""
@@ -187,9 +200,9 @@ class Pool:
 
     def _enter(self, count: int) -> None:
         """Start so many of the workers that are still to come, as far as there is work for them."""
-        for dear in [self.absent.pop(0) for _ in range(min(count, len(self.absent)))]:
-            if self.waiting and not self.stopping:
-                self._start(dear)
+        for _ in range(min(count, len(self.absent), len(self.waiting))):
+            if not self.stopping:
+                self._start(self.absent.pop(0))
 
     def _start(self, dear: bool) -> None:
         worker = self.spare.pop() if self.spare else Process(self.cores)
@@ -222,7 +235,7 @@ class Pool:
         if self.waiting and not self.stopping:
             job = self.waiting.pop() if worker.dear else self.waiting.popleft()
             worker.begin(job, 1, self.options)
-        else:
+        elif not self.expecting or self.stopping:
             worker.send("end")
             self.workers.remove(worker)
             worker.end()

@@ -35,9 +35,24 @@ _SIN = (
     -3.5986433884509993e-06,
     5.6339385066888405e-08,
 )
+_EXP = (
+    0.5000000000000001,
+    0.16666666666666669,
+    0.041666666666624164,
+    0.008333333333330065,
+    0.001388888891719689,
+    0.00019841269863040675,
+    2.480152132210459e-05,
+    2.7557268480106926e-06,
+    2.762007600563138e-07,
+    2.5100375929185925e-08,
+)
+_LOG2E = 1.4426950408889634
 _LN2_HIGH = 6.93147180369123816490e-01  # ln 2 with its last 21 bits zero, so that exponent * _LN2_HIGH is exact
 _LN2_LOW = 1.90821492927058770002e-10
 
+SHIFT = 6755399441055744.0  # 1.5 * 2^52: adding it rounds to an integer, which then stands in the low bits
+_BIAS = np.uint64(1023)
 _EXPONENT = np.uint64(52)
 _MANTISSA = np.uint64(0x000FFFFFFFFFFFFF)
 _SQRT_HALF_BITS = np.uint64(0x3FE6A09E667F3BCD)
@@ -76,6 +91,30 @@ def log(x):
     """Natural logarithm of positive, normal, finite doubles; error below 0.8 ulp (also next to 1)."""
     e, f, s = log_begin(x)
     return log_end(e, f, s)
+
+
+@inline
+def exp_reduced(x):
+    """(k + SHIFT, p) with exp(x) = 2^k (1 + p), k an integer, for |x| < 746; error of the fit 1.3e-17."""
+    shifted = fma(x, _LOG2E, SHIFT)
+    k = shifted - SHIFT
+    r = fma(k, -_LN2_LOW, fma(k, -_LN2_HIGH, x))
+    q = fma(r, _EXP[9], _EXP[8])
+    q = fma(r, q, _EXP[7])
+    q = fma(r, q, _EXP[6])
+    q = fma(r, q, _EXP[5])
+    q = fma(r, q, _EXP[4])
+    q = fma(r, q, _EXP[3])
+    q = fma(r, q, _EXP[2])
+    q = fma(r, q, _EXP[1])
+    q = fma(r, q, _EXP[0])
+    return shifted, fma(r * r, q, r)
+
+
+@inline
+def power_of_two(shifted):
+    """2^k from k + SHIFT, k an integer of -1022 .. 1023."""
+    return as_double((as_words(shifted) + _BIAS) << _EXPONENT)
 
 
 @inline

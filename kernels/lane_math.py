@@ -7,14 +7,9 @@ import numpy as np
 
 from . import elementary
 from ._jit import inline
+from .elementary import SHIFT, exp_reduced, power_of_two
 from .vector import absolute, as_double, as_words, fma, select
 
-_LOG2E = 1.4426950408889634
-_LN2_HIGH = 0.6931471803691238  # 33 bits, so that k * _LN2_HIGH is exact
-_LN2_LOW = 1.9082149292705877e-10
-_SHIFT = 6755399441055744.0  # 1.5 * 2^52: adding it rounds to an integer, which then stands in the low bits
-_BIAS = np.uint64(1023)
-_52 = np.uint64(52)
 _SIGN = np.uint64(0x8000000000000000)
 _NORMAL = 2.2250738585072014e-308
 _2_54 = 18014398509481984.0
@@ -24,44 +19,22 @@ _NAN = np.nan
 
 
 @inline
-def _reduced(x):
-    """(k, p) with exp(x) = 2^k (1 + p), k an integer as a double."""
-    k = fma(x, _LOG2E, _SHIFT) - _SHIFT
-    r = fma(k, -_LN2_LOW, fma(k, -_LN2_HIGH, x))
-    q = fma(r, 2.5100375929185925e-08, 2.762007600563138e-07)
-    q = fma(r, q, 2.7557268480106926e-06)
-    q = fma(r, q, 2.480152132210459e-05)
-    q = fma(r, q, 0.00019841269863040675)
-    q = fma(r, q, 0.001388888891719689)
-    q = fma(r, q, 0.008333333333330065)
-    q = fma(r, q, 0.041666666666624164)
-    q = fma(r, q, 0.16666666666666669)
-    q = fma(r, q, 0.5000000000000001)
-    return k, fma(r * r, q, r)
-
-
-@inline
-def _power_of_two(k):
-    """2^k for integers -1022 .. 1023 given as doubles."""
-    return as_double((as_words(k + _SHIFT) + _BIAS) << _52)
-
-
-@inline
 def exp(x):
     """exp(x); error below 1."""
     held = select(x > 710.0, 710.0, select(x < -746.0, -746.0, x))
-    k, p = _reduced(held)
+    shifted, p = exp_reduced(held)
     # In two factors, since 2^k need not be a normal number.
-    half = fma(k, 0.5, _SHIFT) - _SHIFT
-    return (p + 1.0) * _power_of_two(half) * _power_of_two(k - half)
+    k = shifted - SHIFT
+    half = fma(k, 0.5, SHIFT)
+    return (p + 1.0) * power_of_two(half) * power_of_two(k - (half - SHIFT) + SHIFT)
 
 
 @inline
 def expm1(x):
     """exp(x) - 1; error below 2."""
     held = select(x > 600.0, 600.0, select(x < -40.0, -40.0, x))
-    k, p = _reduced(held)
-    two = _power_of_two(k)
+    shifted, p = exp_reduced(held)
+    two = power_of_two(shifted)
     return select(x > 600.0, exp(x), fma(two, p, two - 1.0))
 
 

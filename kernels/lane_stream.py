@@ -1,19 +1,20 @@
 """The draws of a simulator, replicates side by side: the numbers of `stream`, at the same addresses.
 
-`sample_of(draws, ...)` is the one place that says which random numbers sample i of a batch has.
+`sample_of(draws, ...)` and `items_of` say which random numbers sample i of a batch has.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from ._jit import LANES, inline, jit
+from ._jit import LANES, inline, jit, leaf
 from .elementary import log
 from .lane_arrays import borrow_lanes, workspace
-from .normal import address, load_words, low_words, normals_and_next, start_words, store_words
+from .normal import address, fill_normals, load_words, low_words, start_words, store_words
 from .philox import PURPOSE_EXPONENTIAL, PURPOSE_NOISE, PURPOSE_UNIFORM, counter_high, philox4x32
 from .stream import Stream, open_unit
 from .vector import store
+from .views import borrow
 
 _LOW = np.uint64(0xFFFFFFFF)
 _32 = np.uint64(32)
@@ -28,7 +29,7 @@ class Draws(NamedTuple):
 
     counts int64[3]: normals, uniforms and exponentials of a sample; samples: even, or all of a step; pitch int64[3]:
     doubles a step of each kind; normals, uniforms, exponentials: float64, flat [step, draw, lane]; words: of the next
-    block of normals, uint64[4 LANES].
+    block of normals, uint64[4 LANES]; pilot: what is added to their purposes.
     """
 
     counts: np.ndarray
@@ -39,11 +40,12 @@ class Draws(NamedTuple):
     uniforms: np.ndarray
     exponentials: np.ndarray
     words: np.ndarray
+    pilot: np.uint64
 
 
 @jit
-def make_draws(counts, b):
-    """Memory for the draws of batches of b samples with `counts` draws of each kind."""
+def make_draws(counts, b, pilot):
+    """Memory for the draws of batches of b samples with `counts` draws of each kind; pilot: 0, or PILOT."""
     each = max(1, counts[0] + counts[1] + counts[2])
     samples, steps = b, 1
     if each * b > _MOST:
@@ -54,14 +56,14 @@ def make_draws(counts, b):
     for kind in range(3):
         pitch[kind] = (counts[kind] * samples + 1) // 2 * 2 * LANES
     z, u, e = workspace(pitch[0] * steps), workspace(pitch[1] * steps), workspace(pitch[2] * steps)
-    return Draws(counts, np.int64(samples), np.int64(steps), pitch, z, u, e, np.zeros(4 * LANES, np.uint64))
+    return Draws(counts, np.int64(samples), np.int64(steps), pitch, z, u, e, np.zeros(4 * LANES, np.uint64), pilot)
 
 
-@jit
+@leaf
 def begin_draws(draws, seed, first_replicate, step):
     """Make ready for `fill_draws` of successive samples and steps of LANES replicates, from a step on."""
     if draws.counts[0] > 0:
-        start_words(seed, PURPOSE_NOISE, first_replicate, step, draws.words)
+        start_words(seed, draws.pilot + PURPOSE_NOISE, first_replicate, step, draws.words)
 
 
 @inline
@@ -69,18 +71,12 @@ def _normals(draws, replicate, seed, step, steps, block, last, whole):
     """Blocks block .. last - 1 of each of `steps` steps; `whole`: no more are wanted of a step."""
     k0, k1, low = seed & _LOW, seed >> _32, low_words(replicate)
     w = load_words(draws.words)
-    now = address(PURPOSE_NOISE, replicate, low, step, k0)
+    purpose = draws.pilot + PURPOSE_NOISE
+    now = address(purpose, replicate, low, step, k0)
     for k in range(steps):
-        at, after = np.uint64(k * draws.pitch[0]), step + np.uint64(k) + _1
-        for i in range(np.uint64(block + _1), np.uint64(last)):
-            a, b, w = normals_and_next(w, now, np.uint64(i), k0, k1)
-            store(draws.normals, at, a)
-            store(draws.normals, at + _W, b)
-            at += _W + _W
-        following = address(PURPOSE_NOISE, replicate, low, after, k0) if whole else now
-        a, b, w = normals_and_next(w, following, _0 if whole else last, k0, k1)
-        store(draws.normals, at, a)
-        store(draws.normals, at + _W, b)
+        following = address(purpose, replicate, low, step + np.uint64(k) + _1, k0) if whole else now
+        then = _0 if whole else last
+        w = fill_normals(block, last, w, now, following, then, k0, k1, np.uint64(k * draws.pitch[0]), draws.normals)
         now = following
     store_words(w, draws.words)
 
@@ -88,9 +84,10 @@ def _normals(draws, replicate, seed, step, steps, block, last, whole):
 @inline
 def _uniforms(draws, kind, replicate, seed, step, steps, block, last):
     k0, k1, low = seed & _LOW, seed >> _32, low_words(replicate)
+    purpose = draws.pilot + (PURPOSE_UNIFORM if kind == 1 else PURPOSE_EXPONENTIAL)
     for k in range(steps):
         at, now = np.uint64(k * draws.pitch[kind]), step + np.uint64(k)
-        high = counter_high(PURPOSE_UNIFORM if kind == 1 else PURPOSE_EXPONENTIAL, replicate, now)
+        high = counter_high(purpose, replicate, now)
         for i in range(np.uint64(block), np.uint64(last)):
             w0, w1, w2, w3 = philox4x32(np.uint64(i), now & _LOW, low, high, k0, k1)
             a, b = open_unit(w0, w1), open_unit(w2, w3)
@@ -103,7 +100,7 @@ def _uniforms(draws, kind, replicate, seed, step, steps, block, last):
             at += _W + _W
 
 
-@jit
+@leaf
 def fill_draws(draws, replicate, seed, step, steps, first, samples, b):
     """Draws of samples first .. first + samples - 1 (first even) of b, of `steps` steps from `step` on.
 
@@ -129,4 +126,17 @@ def sample_of(draws, place, i):
         borrow_lanes(draws.normals, z, draws.counts[0], LANES),
         borrow_lanes(draws.uniforms, u, draws.counts[1], LANES),
         borrow_lanes(draws.exponentials, e, draws.counts[2], LANES),
+    )
+
+
+@inline
+def items_of(draws, place, i):
+    """`sample_of` as three flat arrays [draw, lane]."""
+    z = place * draws.pitch[0] + i * draws.counts[0] * LANES
+    u = place * draws.pitch[1] + i * draws.counts[1] * LANES
+    e = place * draws.pitch[2] + i * draws.counts[2] * LANES
+    return (
+        borrow(draws.normals, z, draws.counts[0] * LANES),
+        borrow(draws.uniforms, u, draws.counts[1] * LANES),
+        borrow(draws.exponentials, e, draws.counts[2] * LANES),
     )

@@ -6,7 +6,7 @@ second, two bits give the quadrant and 52 an angle. One Philox call makes two no
 
 import numpy as np
 
-from ._jit import LANES, inline, jit
+from ._jit import LANES, inline, jit, leaf
 from .elementary import log_begin, log_end, sincos_quarter
 from .philox import Words, begin_rounds, block_words, counter_high, rounds_2_to_5, rounds_6_to_9, step_of
 from .vector import as_double, as_words, join_low, lane_numbers, load, select, sqrt, store
@@ -66,6 +66,15 @@ def normals_and_next(w, at, block, k0, k1):
     return a, b, following
 
 
+def turn_of(first_replicate, replicates):
+    """How many of so many replicates from the first on come before their bits above the 32nd change within a block of lanes.
+
+    0 if that happens nowhere: the lanes of a block share these bits.
+    """
+    turn = -int(first_replicate) % 2**32
+    return turn if turn % LANES and turn < replicates else 0
+
+
 @inline
 def address(purpose, first_replicate, replicate, step, k0):
     """Of `LANES` replicates from first_replicate on, which share the bits above the 32nd; replicate: their low words."""
@@ -73,18 +82,17 @@ def address(purpose, first_replicate, replicate, step, k0):
 
 
 @inline
-def fill_normals(count, w, now, following, k0, k1, out):
-    """Normals 0 .. count - 1 of a step: out[j * LANES + lane], room for an even count.
+def fill_normals(first, last, w, now, following, then, k0, k1, at, out):
+    """Normals 2 first .. 2 last - 1 of a step, first < last, a vector of lanes each, from out[at] on.
 
-    w: the words of block 0 of the step `now`. Returns those of the step `following`.
+    w: the words of block `first` of the step `now`. Returns those of block `then` of the step `following`.
     """
-    at = _0
-    for block in range(_1, (count + _1) >> _1):
+    for block in range(first + _1, last):
         a, b, w = normals_and_next(w, now, np.uint64(block), k0, k1)
         store(out, at, a)
         store(out, at + _W, b)
         at += _W + _W
-    a, b, w = normals_and_next(w, following, _0, k0, k1)
+    a, b, w = normals_and_next(w, following, then, k0, k1)
     store(out, at, a)
     store(out, at + _W, b)
     return w
@@ -110,7 +118,7 @@ def low_words(first_replicate):
     return (lane_numbers(LANES) + first_replicate) & _LOW
 
 
-@jit
+@leaf
 def start_words(seed, purpose, first_replicate, step, kept):
     """The words of block 0 of a step, with which its normals begin, into the flat uint64[4 LANES] kept."""
     k0, k1 = seed & _LOW, seed >> _32
@@ -123,5 +131,5 @@ def normals(seed, purpose, first_replicate, step, count, out):
     """Normals 0 .. count - 1 of replicates first_replicate .. + LANES - 1 at one step, as out[count (even), LANES] flat."""
     k0, k1 = seed & _LOW, seed >> _32
     at = address(purpose, first_replicate, low_words(first_replicate), step, k0)
-    fill_normals(count, block_words(at, _0, k0, k1), at, at, k0, k1, out)
+    fill_normals(_0, (count + _1) >> _1, block_words(at, _0, k0, k1), at, at, _0, k0, k1, _0, out)
     return 0

@@ -23,7 +23,7 @@ def advance(block, delta, optimum, params, counts, b, etas, seed, first_replicat
     """
     arms, _, d = delta.shape
     begin, inverse = block * LANES, 1.0 / b
-    draws = make_draws(counts, b)
+    draws = make_draws(counts, b, _0)
     size = d * LANES
     state, theta, total = workspace(arms * size), workspace(arms * size + LANES), workspace(arms * size + LANES)
     g = workspace(size + LANES)

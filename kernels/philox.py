@@ -53,6 +53,31 @@ def _round(c0, c1, c2, c3, k0, k1):
     return (p1 >> _32) ^ c1 ^ k0, p1, (p0 >> _32) ^ c3 ^ k1, p0
 
 
+class Words(NamedTuple):
+    """Four random words of each lane (their low 32 bits), as a generator in the midst of its rounds or at their end."""
+
+    c0: object
+    c1: object
+    c2: object
+    c3: object
+
+
+@inline
+def rounds_2_to_5(c0, c1, c2, c3, k0, k1):
+    c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0 + _W0[2], k1 + _W1[2])
+    c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0 + _W0[3], k1 + _W1[3])
+    c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0 + _W0[4], k1 + _W1[4])
+    return _round(c0, c1, c2, c3, k0 + _W0[5], k1 + _W1[5])
+
+
+@inline
+def rounds_6_to_9(c0, c1, c2, c3, k0, k1):
+    c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0 + _W0[6], k1 + _W1[6])
+    c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0 + _W0[7], k1 + _W1[7])
+    c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0 + _W0[8], k1 + _W1[8])
+    return Words(*_round(c0, c1, c2, c3, k0 + _W0[9], k1 + _W1[9]))
+
+
 @inline
 def philox4x32(c0, c1, c2, c3, k0, k1):
     """Four 32-bit words from a 128-bit counter and a 64-bit key.
@@ -63,26 +88,11 @@ def philox4x32(c0, c1, c2, c3, k0, k1):
     # Written out, not looped: a word that is the same in all lanes stays a scalar for the first rounds.
     a0, a1, a2, a3 = _round(c0, c1, c2, c3, k0, k1)
     d0, d1, d2, d3 = _round(a0, a1, a2, a3, k0 + _W0[1], k1 + _W1[1])
-    e0, e1, e2, e3 = _round(d0, d1, d2, d3, k0 + _W0[2], k1 + _W1[2])
-    f0, f1, f2, f3 = _round(e0, e1, e2, e3, k0 + _W0[3], k1 + _W1[3])
-    f0, f1, f2, f3 = _round(f0, f1, f2, f3, k0 + _W0[4], k1 + _W1[4])
-    f0, f1, f2, f3 = _round(f0, f1, f2, f3, k0 + _W0[5], k1 + _W1[5])
-    f0, f1, f2, f3 = _round(f0, f1, f2, f3, k0 + _W0[6], k1 + _W1[6])
-    f0, f1, f2, f3 = _round(f0, f1, f2, f3, k0 + _W0[7], k1 + _W1[7])
-    f0, f1, f2, f3 = _round(f0, f1, f2, f3, k0 + _W0[8], k1 + _W1[8])
-    return _round(f0, f1, f2, f3, k0 + _W0[9], k1 + _W1[9])
+    c0, c1, c2, c3 = rounds_2_to_5(d0, d1, d2, d3, k0, k1)
+    return rounds_6_to_9(c0, c1, c2, c3, k0, k1)
 
 
 # ---- the blocks of successive steps, lanes across replicates ----------------------------------------------------------
-
-
-class Words(NamedTuple):
-    """Four random words of each lane (their low 32 bits), as a generator in the midst of its rounds or at their end."""
-
-    c0: object
-    c1: object
-    c2: object
-    c3: object
 
 
 class Step(NamedTuple):
@@ -108,22 +118,6 @@ def begin_rounds(at, block, k0, k1):
     c0 = at.first ^ ((p1 >> _32) ^ (k0 + _W0[1]))
     c2 = (at.second >> _32) ^ ((p0 & _LOW) ^ (k1 + _W1[1]))
     return c0, p1 & _LOW, c2, at.second
-
-
-@inline
-def rounds_2_to_5(c0, c1, c2, c3, k0, k1):
-    c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0 + _W0[2], k1 + _W1[2])
-    c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0 + _W0[3], k1 + _W1[3])
-    c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0 + _W0[4], k1 + _W1[4])
-    return _round(c0, c1, c2, c3, k0 + _W0[5], k1 + _W1[5])
-
-
-@inline
-def rounds_6_to_9(c0, c1, c2, c3, k0, k1):
-    c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0 + _W0[6], k1 + _W1[6])
-    c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0 + _W0[7], k1 + _W1[7])
-    c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0 + _W0[8], k1 + _W1[8])
-    return Words(*_round(c0, c1, c2, c3, k0 + _W0[9], k1 + _W1[9]))
 
 
 @inline

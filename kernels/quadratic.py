@@ -14,7 +14,16 @@ first-level cache. C is packed in panels of rows (`pack`), whose accumulators st
 import numpy as np
 
 from ._jit import LANES, inline, jit
-from .normal import address, fill_normals, load_words, low_words, normals_and_next, start_words, store_words
+from .normal import (
+    address,
+    fill_normals,
+    load_words,
+    low_words,
+    normals_and_next,
+    start_words,
+    store_words,
+    turn_of,
+)
 from .parallel import parallel
 from .vector import (
     fma,
@@ -153,6 +162,7 @@ def run_steps(
     """
     arms, dimension = minus_lam.shape
     d = np.uint64(dimension)
+    blocks = (d + _1) >> _1
     if arms == 1 and dimension == 2 and starts[0] == 0:
         _run_two(
             minus_lam[0], coefficients[0], eta[0], begin, steps, seed, purpose, replicate, first_step, words, state
@@ -166,7 +176,7 @@ def run_steps(
     for k in range(begin, begin + steps):
         step += _1
         following = address(purpose, replicate, lanes, step, k0)
-        w = fill_normals(d, w, now, following, k0, k1, z)
+        w = fill_normals(_0, blocks, w, now, following, _0, k0, k1, _0, z)
         now = following
         for a in range(arms):
             offset = np.uint64(a * rows) * _W
@@ -210,7 +220,7 @@ def _advance_blocks(block, minus_lam, coefficients, starts, eta, seed, purpose, 
         coefficients,
         starts,
         eta,
-        0,
+        np.int64(0),
         eta.shape[1],
         seed,
         purpose,
@@ -236,9 +246,8 @@ def advance_quadratic(minus_lam, coefficients, starts, eta, seed, purpose, first
     delta         float64[A, R, d] Delta in the eigenbasis of H, overwritten
     """
     replicates = delta.shape[1]
-    # The lanes of a block share the bits of a replicate's number above the 32nd.
-    turn = -int(first_replicate) % 2**32
-    if turn % LANES and turn < replicates:
+    turn = turn_of(first_replicate, replicates)
+    if turn:
         for part, first in ((slice(0, turn), first_replicate), (slice(turn, None), first_replicate + np.uint64(turn))):
             rows = np.ascontiguousarray(delta[:, part])
             advance_quadratic(minus_lam, coefficients, starts, eta, seed, purpose, first, first_step, rows)

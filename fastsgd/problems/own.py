@@ -188,6 +188,7 @@ class OwnStepper:
         import numba
 
         from fastsgd.kernels._jit import LANES
+        from fastsgd.kernels.normal import turn_of
 
         replicates = delta.shape[1]
         address = np.uint64(seed), np.uint64(first_replicate), np.uint64(first_step)
@@ -196,9 +197,8 @@ class OwnStepper:
             tasks = min(replicates, 8 * numba.get_num_threads())
             pilot.kernels.scalar.advance(tasks, tasks, *rest)
             return
-        # The lanes of a block share the bits of a replicate's number above the 32nd.
-        turn = -first_replicate % 2**32
-        if turn % LANES and turn < replicates:
+        turn = turn_of(first_replicate, replicates)
+        if turn:
             for part, first in ((slice(0, turn), first_replicate), (slice(turn, None), first_replicate + turn)):
                 rows = np.ascontiguousarray(delta[:, part])
                 self._simulate(pilot, rows, sizes, seed, first, first_step)

@@ -73,7 +73,15 @@ class Simulator:
     ) -> None:
         """Advance replicates as `Stepper.advance`."""
         from fastsgd.kernels._jit import LANES
+        from fastsgd.kernels.normal import turn_of
 
+        turn = turn_of(first_replicate, delta.shape[1])
+        if turn:
+            for part, first in ((slice(0, turn), first_replicate), (slice(turn, None), first_replicate + turn)):
+                rows = np.ascontiguousarray(delta[:, part])
+                self.advance(rows, optimum, batch, sizes, seed, first, first_step)
+                delta[:, part] = rows
+            return
         blocks = -(-delta.shape[1] // LANES)
         counts = self.counts if len(self.counts) == 5 else self.by("fresh").counts
         address = np.uint64(seed), np.uint64(first_replicate), np.uint64(first_step)

@@ -10,10 +10,10 @@ of the lower triangle (`tiles`, `untile`), each updated in registers by all repl
 
 import numpy as np
 
-from ._jit import LANES, inline, jit
+from ._jit import LANES, inline, leaf
 from .normal import start_words
 from .parallel import parallel
-from .quadratic import load_block, run_steps, store_block
+from .quadratic import code_for, load_block, run_steps, store_block
 from .vector import (
     doubles,
     fma,
@@ -63,7 +63,7 @@ def untile(second, dimension):
     return lower + np.swapaxes(np.tril(lower, -1), -1, -2)
 
 
-@jit
+@leaf
 def _sums(x, rows, dimension, first, second):
     """Add `rows` iterates (rows of the flat x, padded) to the sums of Delta and Delta Delta'."""
     side = np.uint64((dimension + 7) // 8 * 8)
@@ -96,7 +96,7 @@ def _sums(x, rows, dimension, first, second):
             at += _TILE
 
 
-@jit
+@leaf
 def _risks(x, rows, dimension, metric, diagonal, risk):
     """Add x' metric x of each of `rows` iterates to risk; metric float64[side, side], padded with zeros."""
     side = np.uint64((dimension + 7) // 8 * 8)
@@ -116,7 +116,7 @@ def _risks(x, rows, dimension, metric, diagonal, risk):
         risk[r] += reduce_add(total)
 
 
-@jit
+@leaf
 def _lane_risks(state, offset, side, metric, out):
     """x' diag(metric) x of each lane of a block: the additions of `_risks` in the same order, lanes side by side."""
     total = panel_zero(8, LANES)
@@ -134,30 +134,18 @@ def _sample_number(step, burn_in, thin):
     return (step - burn_in) // thin if step > burn_in else np.int64(0)
 
 
-@parallel
-def _average_groups(
-    group, minus_lam, coefficients, starts, eta, seed, purpose, replicate, first_step, burn_in, thin, samples, metric, diagonal,
-    delta, first_sums, second_sums, risk_sums,
+@leaf
+def _average(
+    code, minus_lam, coefficients, starts, eta, seed, purpose, replicate, first_step, burn_in, thin, samples, metric, diagonal,
+    begin, here, z, state, words, lane_risk, first, second, risk_sums,
 ):  # fmt: skip
-    """Run one group through a segment and add its samples to its sums."""
-    arms, replicates, dimension = delta.shape
-    begin = group * GROUP
-    here = min(GROUP, replicates - begin)
-    first, second = first_sums[group], second_sums[group]
-    risk = risk_sums[:, begin : begin + here]
-    batches = risk.shape[2]
+    """`_average_groups` in the memory that it made."""
+    arms, dimension = minus_lam.shape
+    batches = risk_sums.shape[2]
     side = (dimension + 7) // 8 * 8
     length = arms * side * LANES
-    z, state = workspaces(max((dimension + 1) * LANES, GROUP * side), _PARTS * length)
-    words = np.empty(_PARTS * 4 * LANES, np.uint64)
     # A sample is laid out where the normals were: they are used up by then, and the first-level cache is small.
     x = z
-    lane_risk = np.empty(LANES)
-    for part in range(_PARTS):
-        if begin + part * LANES < replicates:
-            load_block(delta, begin + part * LANES, side, state[part * length : (part + 1) * length])
-        lane = replicate + np.uint64(begin + part * LANES)
-        start_words(seed, purpose, lane, first_step, words[part * 4 * LANES : (part + 1) * 4 * LANES])
     done = 0
     while done < eta.shape[1]:
         now = np.int64(first_step) + done
@@ -169,8 +157,8 @@ def _average_groups(
             ahead_words = words[part * 4 * LANES : (part + 1) * 4 * LANES]
             block = state[part * length : (part + 1) * length]
             run_steps(
-                minus_lam, coefficients, starts, eta, done, steps, seed, purpose, lane, np.uint64(now), ahead_words, z, side,
-                block,
+                code, done, steps, minus_lam, coefficients, starts, eta, seed, purpose, lane, np.uint64(now), ahead_words, z,
+                side, block,
             )  # fmt: skip
         done += steps
         if steps == ahead and taken < samples:
@@ -181,15 +169,39 @@ def _average_groups(
                         rows = panel_load(8, state, np.uint64(part * length + (a * side + top) * LANES), LANES)
                         store_transposed(x, np.uint64(part * LANES * side + top), np.uint64(side), rows)
                 _sums(x, here, dimension, first[a], second[a])
+                risk = risk_sums[a, begin : begin + here, batch]
                 if not diagonal:
-                    _risks(x, here, dimension, metric[a], diagonal, risk[a, :, batch])
+                    _risks(x, here, dimension, metric[a], diagonal, risk)
                     continue
                 for part in range(_PARTS):
-                    _lane_risks(
-                        state, np.uint64(part * length + a * side * LANES), np.uint64(side), metric[a], lane_risk
-                    )
+                    at = np.uint64(part * length + a * side * LANES)
+                    _lane_risks(state, at, np.uint64(side), metric[a], lane_risk)
                     for lane in range(min(LANES, here - part * LANES)):
-                        risk[a, part * LANES + lane, batch] += lane_risk[lane]
+                        risk[part * LANES + lane] += lane_risk[lane]
+
+
+@parallel
+def _average_groups(
+    group, code, minus_lam, coefficients, starts, eta, seed, purpose, replicate, first_step, burn_in, thin, samples, metric,
+    diagonal, delta, first_sums, second_sums, risk_sums,
+):  # fmt: skip
+    """Run one group through a segment and add its samples to its sums."""
+    arms, replicates, dimension = delta.shape
+    begin = group * GROUP
+    side = (dimension + 7) // 8 * 8
+    length = arms * side * LANES
+    z, state = workspaces(max((dimension + 1) * LANES, GROUP * side), _PARTS * length)
+    words, lane_risk = np.empty(_PARTS * 4 * LANES, np.uint64), np.empty(LANES)
+    for part in range(_PARTS):
+        if begin + part * LANES < replicates:
+            load_block(delta, begin + part * LANES, side, state[part * length : (part + 1) * length])
+        lane = replicate + np.uint64(begin + part * LANES)
+        start_words(seed, purpose, lane, first_step, words[part * 4 * LANES : (part + 1) * 4 * LANES])
+    _average(
+        code, minus_lam, coefficients, starts, eta, seed, purpose, replicate, first_step, burn_in, thin, samples, metric,
+        diagonal, begin, min(GROUP, replicates - begin), z, state, words, lane_risk, first_sums[group], second_sums[group],
+        risk_sums,
+    )  # fmt: skip
     for part in range(_PARTS):
         if begin + part * LANES < replicates:
             store_block(state[part * length : (part + 1) * length], begin + part * LANES, side, delta)
@@ -210,8 +222,9 @@ def average_quadratic(
     risk      float64[A, R, B]             sums of the risk over each batch of samples, added to
     """
     return _average_groups(
-        len(first), minus_lam, coefficients, starts, eta, seed, purpose, first_replicate, first_step, np.int64(burn_in),
-        np.int64(thin), np.int64(samples), metric, diagonal, delta, first, second, risk,
+        len(first), code_for(minus_lam, coefficients, starts, eta), minus_lam, coefficients, starts, eta, seed, purpose,
+        first_replicate, first_step, np.int64(burn_in), np.int64(thin), np.int64(samples), metric, diagonal, delta, first,
+        second, risk,
     )  # fmt: skip
 
 

@@ -20,13 +20,14 @@ weights is a method of `draws`; batches with weights are `glm_weighted`'s.
 """
 
 import functools
+from typing import NamedTuple
 
 import numpy as np
 
-from ._jit import inline
+from ._jit import inline, leaf
 from .draws import draw, make_plan, make_scratch
 from .parallel import address_of, call, parallel
-from .samples import add_up, derivatives, derivatives_together, is_far, step, straight
+from .samples import is_far, step, straight, together, wide
 from .views import workspaces
 
 _0, _1, _2, _7, _8 = (np.uint64(i) for i in (0, 1, 2, 7, 8))
@@ -60,51 +61,44 @@ def _place(plan, step):
     return ((step // plan.steps) & _1) * plan.size + step % plan.steps * plan.pitch
 
 
-_straight = functools.cache(straight)
+class Memory(NamedTuple):
+    """What a thread works in.
+
+    centre: the optimum, padded; state, theta: Delta and centre + Delta of the replicates of each arm; weights: derivatives
+    of their batches, `stride` apart; total: gradient sums; ring: two bulks of batches a replicate, of which one is drawn
+    when the last batch of the other is asked for; rows, places: uint64[8].
+    """
+
+    centre: np.ndarray
+    state: np.ndarray
+    theta: np.ndarray
+    weights: np.ndarray
+    total: np.ndarray
+    ring: np.ndarray
+    rows: np.ndarray
+    places: np.ndarray
 
 
 @functools.cache
-def _narrow(lines, family):
-    """Address of the straight code for rows of so many cache lines, compiled when first wanted; 0 for long rows."""
-    if lines > _STRAIGHT:
-        return _0
-    doubles, words = np.zeros(0), np.zeros(0, np.uint32)
+def _way(lines, family, small):
+    """Address of the function of `samples` for rows of so many cache lines, compiled when first wanted."""
+    doubles, words, numbers = np.zeros(0), np.zeros(0, np.uint32), np.zeros(0, np.uint64)
+    way = together(family) if small else straight(lines, family) if lines <= _STRAIGHT else wide(family)
     return address_of(
-        _straight(lines, family), (doubles, words, _0, _0, _0, True, _0, doubles, _0, _0, doubles, doubles)
-    )
+        way, (doubles, _0, words, _0, _0, _0, True, _0, doubles, _0, numbers, numbers, _0, doubles, doubles)
+    )  # fmt: skip
 
 
-@parallel
-def _task(
-    task, tasks, delta, optimum, pool, n, ridge, family, narrow, b, design, etas, seed, first_replicate, first_step
-):
-    """The part of `advance_glm` that is number `task` of `tasks`: some successive groups of replicates in flight.
-
-    centre: the optimum, padded; state, theta: Delta and centre + Delta of the replicates of each arm; weights: dl/dz of
-    their batches, `stride` apart; total: two gradient sums; ring: two bulks of batches a replicate, of which one is
-    drawn when the last batch of the other is asked for. narrow: address of `samples.straight` for these rows, or 0.
-    """
-    plan = make_plan(n, b, design)
-    scratch = make_scratch(plan)
-    b, size = plan.b, _2 * plan.size
+@leaf
+def _advance(
+    task, tasks, flight, stride, plan, scratch, memory, delta, pool, ridge, way, etas, seed, first_replicate, first_step
+):  # fmt: skip
+    """`_task` in the memory that it made."""
+    centre, state, theta, weights, total, ring, rows, places = memory
+    b, size, width = plan.b, _2 * plan.size, np.uint64(centre.size)
     arms, replicates, d = np.uint64(delta.shape[0]), np.uint64(delta.shape[1]), np.uint64(delta.shape[2])
-    steps, width = np.uint64(etas.shape[1]), np.uint64(pool.size // n)
-    together = b <= _TOGETHER
-    stride = (b + _7) & ~_7
-    if together:
-        stride = b
-    flight = _8 // stride if together else _2
+    steps, inverse = np.uint64(etas.shape[1]), 1.0 / np.float64(b)
     far, ahead = is_far(pool), _2 if b * width < _8 * _LATENCY else _1
-    inverse = 1.0 / np.float64(b)
-    _, centre = workspaces(0, np.int64(width))
-    _, total = workspaces(0, np.int64(_2 * width))
-    _, theta = workspaces(0, np.int64(arms * flight * width))
-    _, state = workspaces(0, np.int64(arms * flight * width))
-    _, weights = workspaces(0, np.int64(flight * stride))
-    ring, rows, places = np.zeros(flight * size, np.uint32), np.zeros(_8, np.uint64), np.zeros(_8, np.uint64)
-    for j in range(d):
-        centre[j] = optimum[j]
-    task, tasks = np.uint64(task), np.uint64(tasks)
     groups = (replicates + flight - _1) // flight
     for group in range(groups * task // tasks, groups * (task + _1) // tasks):
         begin = group * flight
@@ -128,44 +122,41 @@ def _task(
             for a in range(arms):
                 # The arms share the batch: the first asks for the rows of a later one.
                 ask, origin = far and a == _0, a * flight * width
-                if narrow != _0:
-                    batches = (pool, ring, here, later, size, ask, b, theta, origin, stride, weights, total)
-                    call(narrow, np.int64(alive), batches)
-                elif together:
-                    derivatives_together(
-                        family, pool, width, ring, here, later, size, ask, theta, origin, rows, places, stride, weights
+                call(way, np.int64(alive), (
+                    pool, width, ring, here, later, size, ask, b, theta, origin, rows, places, stride, weights, total,
+                ))  # fmt: skip
+                for v in range(alive):
+                    step(
+                        state, theta, origin + v * width, centre, total, v * width, width, d, ridge, inverse, etas[a, k]
                     )
-                else:
-                    derivatives(
-                        family,
-                        pool,
-                        width,
-                        ring,
-                        here,
-                        later,
-                        size,
-                        alive,
-                        ask,
-                        b,
-                        theta,
-                        origin,
-                        rows,
-                        stride,
-                        weights,
-                    )
-                for v in range(_0, alive, _2):
-                    # The last of an odd number is added up beside itself.
-                    w = min(v + _1, alive - _1)
-                    if narrow == _0:
-                        at_0, at_1 = here + v * size, here + w * size
-                        add_up(pool, width, ring, at_0, at_1, b, weights, v * stride, w * stride, total)
-                    for u in range(v, w + _1):
-                        of, at = (u - v) * width, origin + u * width
-                        step(state, theta, at, centre, total, of, width, d, ridge, inverse, etas[a, k])
         for a in range(arms):
             for v in range(alive):
                 for j in range(d):
                     delta[a, begin + v, j] = state[(a * flight + v) * width + j]
+
+
+@parallel
+def _task(task, tasks, delta, optimum, pool, n, ridge, way, b, design, etas, seed, first_replicate, first_step):
+    """The part of `advance_glm` that is number `task` of `tasks`: some successive groups of replicates in flight.
+
+    way: address of a function of `samples` for these rows and batches.
+    """
+    plan = make_plan(n, b, design)
+    arms, d, width = np.int64(delta.shape[0]), delta.shape[2], np.int64(pool.size // n)
+    stride = plan.b if plan.b <= _TOGETHER else (plan.b + _7) & ~_7
+    flight = _8 // stride if plan.b <= _TOGETHER else _2
+    each = np.int64(flight) * width
+    _, doubles = workspaces(0, width + (2 * arms + 1) * each + np.int64(flight * stride))
+    centre, doubles = doubles[:width], doubles[width:]
+    state, theta, doubles = doubles[: arms * each], doubles[arms * each : 2 * arms * each], doubles[2 * arms * each :]
+    ring, numbers = np.zeros(flight * _2 * plan.size, np.uint32), np.zeros(16, np.uint64)
+    memory = Memory(centre, state, theta, doubles[each:], doubles[:each], ring, numbers[:8], numbers[8:])
+    for j in range(d):
+        centre[j] = optimum[j]
+    _advance(
+        np.uint64(task), np.uint64(tasks), flight, stride, plan, make_scratch(plan), memory, delta, pool, ridge, way, etas,
+        seed, first_replicate, first_step,
+    )  # fmt: skip
     return np.int64(0)
 
 
@@ -179,5 +170,5 @@ def advance_glm(delta, optimum, pool, n, ridge, family, b, design, etas, seed, f
     A replicate that diverges overflows to infinities and NaN, which stay. Returns 0.
     """
     address = (seed, first_replicate, first_step)
-    narrow = _narrow(pool.size // int(n) // 8, int(family)) if b > _TOGETHER else _0
-    return _task(tasks, tasks, delta, optimum, pool, n, ridge, family, narrow, b, design, etas, *address)
+    way = _way(pool.size // int(n) // 8, int(family), b <= _TOGETHER)
+    return _task(tasks, tasks, delta, optimum, pool, n, ridge, way, b, design, etas, *address)

@@ -45,7 +45,7 @@ def _task(task, tasks, delta, row, optimum, pool, n, ridge, family, pitch, index
                 derivatives(family, pool, width, index, at, later, _0, _1, ask, of, theta, here, rows, _0, factors)
                 for i in range(_0, of, _8):
                     store(factors, i, load(factors, i, 8) * load(weight, at + i, 8))
-                add_up(pool, width, index, at, at, of, factors, _0, _0, total)
+                add_up(pool, width, index, at, at, of, factors, _0, _0, total, _0)
                 step(state, theta, here, centre, total, _0, width, d, ridge, 1.0, etas[a, column + k])
         for a in range(np.uint64(arms)):
             for j in range(d):

@@ -29,11 +29,14 @@ def orthonormalise(rows):
     return 0
 
 
-@jit
 def congruence(rows, matrix, out):
     """out = rows @ matrix @ rows', symmetrised; all float64[d, d], matrix symmetric."""
+    return _congruence(rows, matrix, np.zeros(matrix.shape), out)
+
+
+@jit
+def _congruence(rows, matrix, half, out):
     d = rows.shape[0]
-    half = np.zeros((d, d))
     for i in range(d):
         for k in range(d):
             factor = rows[i, k]
@@ -50,14 +53,9 @@ def congruence(rows, matrix, out):
 
 
 @jit
-def symmetric_eigen(matrix, values, rows):
-    """Eigenvalues (in the order of the diagonal) and eigenvectors (rows) of a symmetric float64[d, d], by Jacobi sweeps.
-
-    Returns 0, or 1 if 60 sweeps did not reduce the off-diagonal part to rounding. An already diagonal matrix comes back
-    untouched with the identity.
-    """
-    d = matrix.shape[0]
-    a = matrix.copy()
+def _jacobi(a, values, rows):
+    """`symmetric_eigen` of a, which is overwritten."""
+    d = a.shape[0]
     for i in range(d):
         for j in range(d):
             rows[i, j] = 1.0 if i == j else 0.0
@@ -113,7 +111,40 @@ def symmetric_eigen(matrix, values, rows):
     return status
 
 
+def symmetric_eigen(matrix, values, rows):
+    """Eigenvalues (in the order of the diagonal) and eigenvectors (rows) of a symmetric float64[d, d], by Jacobi sweeps.
+
+    Returns 0, or 1 if 60 sweeps did not reduce the off-diagonal part to rounding. An already diagonal matrix comes back
+    untouched with the identity.
+    """
+    if np.array_equal(matrix, np.diag(np.diagonal(matrix))):
+        values[:], rows[:] = np.diagonal(matrix), np.eye(len(matrix))
+        return 0
+    return _jacobi(matrix.copy(), values, rows)
+
+
 @jit
+def _cholesky(matrix, out):
+    """The factor, and 0; or 1 if a pivot comes near rounding."""
+    d = matrix.shape[0]
+    largest = 0.0
+    for i in range(d):
+        largest = max(largest, matrix[i, i])
+    for j in range(d):
+        pivot = matrix[j, j]
+        for k in range(j):
+            pivot -= out[j, k] * out[j, k]
+        if pivot <= 1e-8 * largest:
+            return 1
+        out[j, j] = np.sqrt(pivot)
+        for i in range(j + 1, d):
+            total = matrix[i, j]
+            for k in range(j):
+                total -= out[i, k] * out[j, k]
+            out[i, j] = total / out[j, j]
+    return 0
+
+
 def triangular_factor(matrix, out):
     """Lower triangular out with out out' = matrix, for positive semidefinite float64[d, d]; diagonal >= 0.
 
@@ -121,48 +152,23 @@ def triangular_factor(matrix, out):
     Householder triangularisation instead, whose error is of the order of rounding times the matrix and not its root.
     Returns 0, or 1 if the eigenvalue sweeps did not end.
     """
-    d = matrix.shape[0]
     out[:] = 0.0
-    largest = 0.0
-    for i in range(d):
-        largest = max(largest, matrix[i, i])
-    sound = True
-    for j in range(d):
-        pivot = matrix[j, j]
-        for k in range(j):
-            pivot -= out[j, k] * out[j, k]
-        if pivot <= 1e-8 * largest:
-            sound = False
-            break
-        out[j, j] = np.sqrt(pivot)
-        for i in range(j + 1, d):
-            total = matrix[i, j]
-            for k in range(j):
-                total -= out[i, k] * out[j, k]
-            out[i, j] = total / out[j, j]
-    if sound:
+    if _cholesky(matrix, out) == 0:
         return 0
-    values = np.empty(d)
-    rows = np.empty((d, d))
+    values, rows = np.empty(len(matrix)), np.empty(matrix.shape)
     status = symmetric_eigen(matrix, values, rows)
     # matrix = W' W with W = diag(sqrt(values)) rows; the R of W = Q R is the transposed factor.
-    for i in range(d):
-        root = np.sqrt(max(values[i], 0.0))
-        for j in range(d):
-            rows[i, j] *= root
-    _upper_triangle(rows)
-    for i in range(d):
-        sign = -1.0 if rows[i, i] < 0.0 else 1.0
-        for j in range(d):
-            out[j, i] = sign * rows[i, j] if j >= i else 0.0
+    rows *= np.sqrt(np.maximum(values, 0.0))[:, None]
+    _upper_triangle(rows, np.empty(len(matrix)))
+    signs = np.where(np.diagonal(rows) < 0.0, -1.0, 1.0)
+    out[:] = np.triu(signs[:, None] * rows).T
     return status
 
 
 @jit
-def _upper_triangle(a):
-    """Replace a float64[d, d] by the R of its QR factorisation (Householder), in place."""
+def _upper_triangle(a, v):
+    """Replace a float64[d, d] by the R of its QR factorisation (Householder), in place; v float64[d]: working memory."""
     d = a.shape[0]
-    v = np.empty(d)
     for j in range(d - 1):
         norm = 0.0
         for i in range(j, d):

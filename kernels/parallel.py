@@ -135,7 +135,7 @@ def _loop(threads, enter, address, count, words, taken):
     return 0
 
 
-def _address(compiled, kinds):
+def address_of_types(compiled, kinds):
     """Address of a compiled function of arguments of some types."""
     compiled.compile(kinds)
     found = compiled.overloads[kinds]
@@ -145,7 +145,7 @@ def _address(compiled, kinds):
 
 def address_of(compiled, args):
     """Address of a compiled function for `call`, of (int64, *args) with arguments of the types of `args`."""
-    return _address(compiled, (types.int64, *(typeof(arg) for arg in args)))
+    return address_of_types(compiled, (types.int64, *(typeof(arg) for arg in args)))
 
 
 def parallel(function):
@@ -155,8 +155,8 @@ def parallel(function):
 
     def find(args):
         kind = types.Tuple([typeof(arg) for arg in args])
-        enter = _address(_enter, (types.int64, types.uint64, types.CPointer(kind)))
-        return kind, enter, _address(compiled, (types.int64, *kind.types))
+        enter = address_of_types(_enter, (types.int64, types.uint64, types.CPointer(kind)))
+        return kind, enter, address_of_types(compiled, (types.int64, *kind.types))
 
     @functools.wraps(function)
     def run(count, *args):

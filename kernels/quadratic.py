@@ -11,21 +11,27 @@ A block of `LANES` replicates runs a whole time segment before the next block st
 first-level cache. C is packed in panels of rows (`pack`), whose accumulators stay in registers.
 """
 
-import numpy as np
+import functools
 
-from ._jit import LANES, inline, jit
+import numpy as np
+from numba import typeof
+from numba.core import types
+
+from ._jit import LANES, inline, leaf
 from .normal import (
     address,
     fill_normals,
     load_words,
     low_words,
+    normals,
     normals_and_next,
     start_words,
     store_words,
     turn_of,
 )
-from .parallel import parallel
+from .parallel import address_of_types, call, parallel
 from .vector import (
+    doubles,
     fma,
     load,
     panel_axpy,
@@ -130,9 +136,11 @@ def _step(dimension, coefficients, starts, minus_lam, eta, z, delta, offset):
         panel += _1
 
 
-@jit
-def _run_two(minus_lam, coefficients, eta, begin, steps, seed, purpose, replicate, first_step, words, state):
-    """`run_steps` of one arm in two dimensions, with normals and state in registers; the operations are those of `_step`."""
+@leaf
+def _run_two(
+    begin, steps, minus_lam, coefficients, starts, eta, seed, purpose, replicate, first_step, words, z, rows, state
+):  # fmt: skip
+    """`_run_any` of one arm in two dimensions, with normals and state in registers; the operations are those of `_step`."""
     k0, k1 = seed & _LOW, seed >> _32
     lanes = low_words(replicate)
     w = load_words(words)
@@ -142,19 +150,20 @@ def _run_two(minus_lam, coefficients, eta, begin, steps, seed, purpose, replicat
     for k in range(begin, begin + steps):
         step += _1
         z0, z1, w = normals_and_next(w, address(purpose, replicate, lanes, step, k0), _0, k0, k1)
-        drift_x = fma(coefficients[0], z0, minus_lam[0] * x)
-        drift_y = fma(coefficients[3], z1, fma(coefficients[1], z0, minus_lam[1] * y))
-        x = fma(eta[k], drift_x, x)
-        y = fma(eta[k], drift_y, y)
+        drift_x = fma(coefficients[0, 0], z0, minus_lam[0, 0] * x)
+        drift_y = fma(coefficients[0, 3], z1, fma(coefficients[0, 1], z0, minus_lam[0, 1] * y))
+        x = fma(eta[0, k], drift_x, x)
+        y = fma(eta[0, k], drift_y, y)
     store_words(w, words)
     store(state, _0, x)
     store(state, _W, y)
+    return np.int64(0)
 
 
-@jit
-def run_steps(
-    minus_lam, coefficients, starts, eta, begin, steps, seed, purpose, replicate, first_step, words, z, rows, state
-):
+@leaf
+def _run_any(
+    begin, steps, minus_lam, coefficients, starts, eta, seed, purpose, replicate, first_step, words, z, rows, state
+):  # fmt: skip
     """Steps first_step .. first_step + steps - 1 of all arms of one block, with eta[:, begin ...].
 
     replicate: of the first lane; words: of first_step (`start_words`), then of the step after the last; z: room for the
@@ -163,11 +172,6 @@ def run_steps(
     arms, dimension = minus_lam.shape
     d = np.uint64(dimension)
     blocks = (d + _1) >> _1
-    if arms == 1 and dimension == 2 and starts[0] == 0:
-        _run_two(
-            minus_lam[0], coefficients[0], eta[0], begin, steps, seed, purpose, replicate, first_step, words, state
-        )
-        return
     k0, k1 = seed & _LOW, seed >> _32
     lanes = low_words(replicate)
     w = load_words(words)
@@ -182,7 +186,46 @@ def run_steps(
             offset = np.uint64(a * rows) * _W
             _step(d, coefficients[a], starts, minus_lam[a], eta[a, k], z, state, offset)
     store_words(w, words)
-    return 0
+    return np.int64(0)
+
+
+@functools.cache
+def _code(two, *kinds):
+    numbers, flat = types.Array(types.uint64, 1, "C"), types.Array(types.float64, 1, "C")
+    run = _run_two if two else _run_any
+    return address_of_types(
+        run, (types.int64, types.int64, *kinds, *[types.uint64] * 4, numbers, flat, types.int64, flat)
+    )
+
+
+def code_for(minus_lam, coefficients, starts, eta):
+    """Address of the recursion for arms as in `advance_quadratic`, compiled when first wanted: `run_steps` calls it."""
+    two = minus_lam.shape == (1, 2) and starts[0] == 0
+    return _code(two, *(typeof(x) for x in (minus_lam, coefficients, starts, eta)))
+
+
+@inline
+def run_steps(
+    code,
+    begin,
+    steps,
+    minus_lam,
+    coefficients,
+    starts,
+    eta,
+    seed,
+    purpose,
+    replicate,
+    first_step,
+    words,
+    z,
+    rows,
+    state,
+):
+    """As `_run_any`, with its `code_for` these arms."""
+    call(code, begin, (
+        steps, minus_lam, coefficients, starts, eta, seed, purpose, replicate, first_step, words, z, rows, state,
+    ))  # fmt: skip
 
 
 @inline
@@ -206,7 +249,7 @@ def store_block(state, begin, rows, delta):
 
 
 @parallel
-def _advance_blocks(block, minus_lam, coefficients, starts, eta, seed, purpose, replicate, first_step, delta):
+def _advance_blocks(block, code, minus_lam, coefficients, starts, eta, seed, purpose, replicate, first_step, delta):
     """Run the replicates of one block (rows block * LANES ... of delta) through the steps of a segment."""
     arms, _, dimension = delta.shape
     begin = block * LANES
@@ -216,21 +259,9 @@ def _advance_blocks(block, minus_lam, coefficients, starts, eta, seed, purpose, 
     first = replicate + np.uint64(begin)
     start_words(seed, purpose, first, first_step, words)
     run_steps(
-        minus_lam,
-        coefficients,
-        starts,
-        eta,
-        np.int64(0),
-        eta.shape[1],
-        seed,
-        purpose,
-        first,
-        first_step,
-        words,
-        z,
-        dimension,
-        state,
-    )
+        code, np.int64(0), eta.shape[1], minus_lam, coefficients, starts, eta, seed, purpose, first, first_step, words, z,
+        dimension, state,
+    )  # fmt: skip
     store_block(state, begin, dimension, delta)
     return np.int64(0)
 
@@ -254,19 +285,38 @@ def advance_quadratic(minus_lam, coefficients, starts, eta, seed, purpose, first
             delta[:, part] = rows
         return 0
     blocks = -(-replicates // LANES)
+    recursion = (minus_lam, coefficients, starts, eta)
     return _advance_blocks(
-        blocks, minus_lam, coefficients, starts, eta, seed, purpose, first_replicate, first_step, delta
-    )
+        blocks, code_for(*recursion), *recursion, seed, purpose, first_replicate, first_step, delta
+    )  # fmt: skip
+
+
+@parallel
+def _add_blocks(block, factors, seed, purpose, replicate, delta):
+    """`add_normals` to the replicates of one block."""
+    arms, replicates, dimension = delta.shape
+    begin, d = block * LANES, np.uint64(dimension)
+    z, total = workspaces((dimension + 1) * LANES, LANES)
+    normals(seed, purpose, replicate + np.uint64(begin), _0, d, z)
+    for a in range(arms):
+        for i in range(d):
+            x = doubles(0.0, LANES)
+            for j in range(i + _1):
+                x = fma(factors[a, i, j], load(z, np.uint64(j) * _W, LANES), x)
+            store(total, _0, x)
+            for lane in range(min(LANES, replicates - begin)):
+                delta[a, begin + lane, i] += total[lane]
+    return np.int64(0)
 
 
 def add_normals(factors, seed, purpose, first_replicate, delta):
-    """Add C z to every row of delta float64[A, R, d], with lower triangular C = factors[a] and z ~ N(0, I) of step 0.
-
-    One step of the recursion with lam = 0 and eta = 1 does exactly that, with code that a run has compiled anyway.
-    """
-    arms, _, dimension = delta.shape
-    coefficients, starts = pack(factors)
-    still, one, zero = np.zeros((arms, dimension)), np.ones((arms, 1)), np.uint64(0)
-    return advance_quadratic(
-        still, coefficients, starts, one, np.uint64(seed), purpose, np.uint64(first_replicate), zero, delta
-    )
+    """Add C z to every row of delta float64[A, R, d], with lower triangular C = factors[a] and z ~ N(0, I) of step 0."""
+    replicates, first = delta.shape[1], int(first_replicate)
+    turn = turn_of(first, replicates)
+    if turn:
+        for part, begin in ((slice(0, turn), first), (slice(turn, None), first + turn)):
+            rows = np.ascontiguousarray(delta[:, part])
+            add_normals(factors, seed, purpose, begin, rows)
+            delta[:, part] = rows
+        return 0
+    return _add_blocks(-(-replicates // LANES), factors, np.uint64(seed), purpose, np.uint64(first), delta)

@@ -57,33 +57,17 @@ def derivatives(family, pool, width, ring, at, later, apart, alive, far, b, thet
             store(out, v * stride + i, residual(family, lane_sums(p), gather_rows(pool, rows, width - _1)))
 
 
-@leaf
-def derivatives_together(family, pool, width, ring, at, later, apart, far, theta, origin, rows, places, stride, out):
-    """The same for batches of `stride` = 1 or 2 samples of 8 / stride replicates, in one vector."""
-    if far:
-        for i in range(_8):
-            rows[i] = np.uint64(ring[later + i // stride * apart + i % stride]) * width
-        _fetch(pool, rows, width)
-    for i in range(_8):
-        rows[i] = np.uint64(ring[at + i // stride * apart + i % stride]) * width
-        places[i] = origin + i // stride * width
-    p = panel_zero(8, 8)
-    for j in range(_0, width, _8):
-        p = panel_dots(p, pool, rows, j, theta, places)
-    store(out, _0, residual(family, lane_sums(p), gather_rows(pool, rows, width - _1)))
-
-
 def _adder(lines):
     """Sums of `lines` cache lines of coordinates, from coordinate j on, for two batches side by side."""
 
     @inline
-    def add(pool, width, ring, at_0, at_1, b, weights, of_0, of_1, j, out):
+    def add(pool, width, ring, at_0, at_1, b, weights, of_0, of_1, j, out, to):
         first, second = panel_zero(lines, 8), panel_zero(lines, 8)
         for i in range(b):
             first = panel_gather(first, pool, np.uint64(ring[at_0 + i]) * width + j, weights[of_0 + i])
             second = panel_gather(second, pool, np.uint64(ring[at_1 + i]) * width + j, weights[of_1 + i])
-        panel_store(out, j, first)
-        panel_store(out, width + j, second)
+        panel_store(out, to + j, first)
+        panel_store(out, to + width + j, second)
 
     return add
 
@@ -94,51 +78,103 @@ _add_2 = _adder(2)
 _add_1 = _adder(1)
 
 
-def straight(lines, family):
-    """`derivatives` and `add_up` of up to two replicates, for rows of so many cache lines and one family.
+@leaf
+def add_up(pool, width, ring, at_0, at_1, b, weights, of_0, of_1, out, to):
+    """out[to + v width + j] = sum over batch v of weights[of_v + i] x_ij, in the order of the batch; v = 0, 1."""
+    j = _0
+    while j + np.uint64(32) <= width:
+        _add_4(pool, width, ring, at_0, at_1, b, weights, of_0, of_1, j, out, to)
+        j += np.uint64(32)
+    rest = (width - j) >> _3
+    if rest == _3:
+        _add_3(pool, width, ring, at_0, at_1, b, weights, of_0, of_1, j, out, to)
+    elif rest == _2:
+        _add_2(pool, width, ring, at_0, at_1, b, weights, of_0, of_1, j, out, to)
+    elif rest == _1:
+        _add_1(pool, width, ring, at_0, at_1, b, weights, of_0, of_1, j, out, to)
 
-    The same numbers from code without inner loops: sums of batch v to total[8 lines v :].
-    """
+
+# ---- the batches of several replicates: one of three ways, compiled when a run needs it ------------------------------
+#
+# Each is a function of (alive, pool, width, ring, at, later, apart, far, b, theta, origin, rows, places, stride, weights,
+# total): `derivatives` to weights, and their sums over the batch of replicate v to total[v width :]. alive: int64;
+# places: uint64[8], working memory.
+
+
+def straight(lines, family):
+    """For up to two replicates and rows of so many cache lines: code without inner loops."""
 
     @leaf
-    def narrow(alive, pool, ring, at, later, apart, far, b, theta, origin, stride, out, total):
-        width = np.uint64(8 * lines)
+    def narrow(alive, pool, width, ring, at, later, apart, far, b, theta, origin, rows, places, stride, weights, total):
+        length = np.uint64(8 * lines)
         for i in range(_0, b, _8):
             for v in range(np.uint64(alive)):
                 place = v * apart + i
                 if far:
                     fetch_eight(pool, ring, later + place, lines)
-                p = dot_eight(pool, ring, at + place, lines, theta, origin + v * width)
+                p = dot_eight(pool, ring, at + place, lines, theta, origin + v * length)
                 y = last_of_eight(pool, ring, at + place, lines)
-                store(out, v * stride + i, residual(family, lane_sums(p), y))
+                store(weights, v * stride + i, residual(family, lane_sums(p), y))
         # One alone is added up beside itself.
         last = np.uint64(alive) - _1
         first, second = panel_zero(lines, 8), panel_zero(lines, 8)
         for i in range(b):
-            first = panel_gather(first, pool, np.uint64(ring[at + i]) * width, out[i])
-            beside = np.uint64(ring[at + last * apart + i]) * width
-            second = panel_gather(second, pool, beside, out[last * stride + i])
+            first = panel_gather(first, pool, np.uint64(ring[at + i]) * length, weights[i])
+            beside = np.uint64(ring[at + last * apart + i]) * length
+            second = panel_gather(second, pool, beside, weights[last * stride + i])
         panel_store(total, _0, first)
-        panel_store(total, width, second)
+        panel_store(total, length, second)
         return np.int64(0)
 
     return narrow
 
 
-@leaf
-def add_up(pool, width, ring, at_0, at_1, b, weights, of_0, of_1, out):
-    """out[v width + j] = sum over batch v of weights[of_v + i] x_ij, in the order of the batch; v = 0, 1."""
-    j = _0
-    while j + np.uint64(32) <= width:
-        _add_4(pool, width, ring, at_0, at_1, b, weights, of_0, of_1, j, out)
-        j += np.uint64(32)
-    rest = (width - j) >> _3
-    if rest == _3:
-        _add_3(pool, width, ring, at_0, at_1, b, weights, of_0, of_1, j, out)
-    elif rest == _2:
-        _add_2(pool, width, ring, at_0, at_1, b, weights, of_0, of_1, j, out)
-    elif rest == _1:
-        _add_1(pool, width, ring, at_0, at_1, b, weights, of_0, of_1, j, out)
+@inline
+def _add_up_all(alive, pool, width, ring, at, apart, b, stride, weights, total):
+    """Sums over the batch of each replicate, two at a time; one alone is added up beside itself."""
+    for v in range(_0, alive, _2):
+        w = min(v + _1, alive - _1)
+        at_0, at_1 = at + v * apart, at + w * apart
+        add_up(pool, width, ring, at_0, at_1, b, weights, v * stride, w * stride, total, v * width)
+
+
+def wide(family):
+    """For rows of any length."""
+
+    @leaf
+    def any_width(
+        alive, pool, width, ring, at, later, apart, far, b, theta, origin, rows, places, stride, weights, total
+    ):  # fmt: skip
+        many = np.uint64(alive)
+        derivatives(
+            family, pool, width, ring, at, later, apart, many, far, b, theta, origin, rows, stride, weights
+        )  # fmt: skip
+        _add_up_all(many, pool, width, ring, at, apart, b, stride, weights, total)
+        return np.int64(0)
+
+    return any_width
+
+
+def together(family):
+    """For batches of b = stride = 1 or 2 samples of up to 8 / b replicates, in one vector."""
+
+    @leaf
+    def small(alive, pool, width, ring, at, later, apart, far, b, theta, origin, rows, places, stride, weights, total):
+        if far:
+            for i in range(_8):
+                rows[i] = np.uint64(ring[later + i // stride * apart + i % stride]) * width
+            _fetch(pool, rows, width)
+        for i in range(_8):
+            rows[i] = np.uint64(ring[at + i // stride * apart + i % stride]) * width
+            places[i] = origin + i // stride * width
+        p = panel_zero(8, 8)
+        for j in range(_0, width, _8):
+            p = panel_dots(p, pool, rows, j, theta, places)
+        store(weights, _0, residual(family, lane_sums(p), gather_rows(pool, rows, width - _1)))
+        _add_up_all(np.uint64(alive), pool, width, ring, at, apart, b, stride, weights, total)
+        return np.int64(0)
+
+    return small
 
 
 @inline

@@ -17,14 +17,15 @@ A design that draws otherwise adds a method here and its case in `draw`: kernels
 `make_plan`, `make_scratch` and `draw` alone.
 """
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
 
 from ._jit import inline, jit, leaf
-from .integers import Tables, integers, make_tables, plan_integers
+from .integers import Plan, integers, plan_integers, single_integers
 from .lanes import equal_bits, maybe_equal
-from .parallel import parallel
+from .parallel import address_of, call, parallel
 
 WITHOUT_REPLACEMENT, WITH_REPLACEMENT = 0, 1
 DIRECT, FLOYD, SHUFFLE = 0, 1, 2
@@ -43,12 +44,11 @@ _0, _1, _5, _16, _31 = (np.uint64(i) for i in (0, 1, 5, 16, 31))
 class Scratch(NamedTuple):
     """Working memory of one thread."""
 
-    tables: Tables
+    again: np.ndarray  # uint8: notes of `integers`
     short: np.ndarray  # uint16: identity permutation (shuffle of a pool up to 2^16)
     pool: np.ndarray  # uint32: identity permutation (shuffle), bitmap (Floyd with a large batch)
 
 
-@jit
 def uses_shuffle(n, b):
     """True if b of n are drawn without replacement by a shuffle, False: by Floyd's method (one: a single integer)."""
     if b <= _COMPARED:
@@ -56,42 +56,34 @@ def uses_shuffle(n, b):
     return n <= _PERMUTED or b > n // 32
 
 
-@jit
+@functools.lru_cache(maxsize=16)
 def make_plan(n, b, design):
     """Plan for batches of b out of n, 1 <= b, n < 2^32, b <= n if design is WITHOUT_REPLACEMENT."""
-    n, b = np.uint64(n), np.uint64(b)
-    method = np.uint64(DIRECT)
-    if design == WITHOUT_REPLACEMENT and b > _1:
-        method = np.uint64(SHUFFLE) if uses_shuffle(np.int64(n), np.int64(b)) else np.uint64(FLOYD)
-    return plan_by(n, b, method)
+    if design == WITHOUT_REPLACEMENT and b > 1:
+        return plan_by(n, b, SHUFFLE if uses_shuffle(n, b) else FLOYD)
+    return plan_by(n, b, DIRECT)
 
 
-@jit
 def plan_by(n, b, method):
-    """Plan for a given method (arguments uint64)."""
-    first, slope = n, _0
-    if method == SHUFFLE:
-        slope = _0 - _1
-    elif method == FLOYD:
-        first, slope = n - b + _1, _1
-    return plan_integers(n, b, method, first, slope)
+    """Plan for a given method."""
+    first, slope = {DIRECT: (n, 0), SHUFFLE: (n, -1), FLOYD: (n - b + 1, 1)}[method]
+    tile = next((t for t in (4, 8, 16, 32, 64) if b <= t), 0) if method == FLOYD else 0
+    return plan_integers(n, b, _code(method, b == 1, tile, n <= int(_HALF)), first, slope)
 
 
 @jit
 def make_scratch(plan):
     """Working memory for `draw`; one for each thread."""
     shorts, words = _0, _0
-    if plan.method == SHUFFLE and plan.n <= _HALF:
-        shorts = plan.n
-    elif plan.method == SHUFFLE:
-        words = plan.n
-    elif plan.method == FLOYD and plan.b > _COMPARED:
+    if plan.slope == _0 - _1:  # a shuffle
+        shorts, words = (plan.n, _0) if plan.n <= _HALF else (_0, plan.n)
+    elif plan.slope == _1 and plan.b > _COMPARED:
         words = (plan.n >> _5) + _1
     short, pool = np.zeros(shorts, np.uint16), np.zeros(words, np.uint32)
-    if plan.method == SHUFFLE:
+    if plan.slope == _0 - _1:
         _identity(short)
         _identity(pool)
-    return Scratch(make_tables(plan), short, pool)
+    return Scratch(np.zeros(plan.steps + _1, np.uint8), short, pool)
 
 
 @leaf
@@ -110,22 +102,11 @@ def _floyd_scan(n, b, batches, at):
 
 
 @inline
-def _floyd(n, b, pitch, batches, at, steps):
-    """Floyd's method in place for `steps` batches of b <= 64, several side by side where they fit."""
+def _floyd(n, b, pitch, batches, at, steps, tile):
+    """Floyd's method in place for `steps` batches of b <= tile (a constant), several side by side where they fit."""
     together = np.uint64(32) // pitch if b <= 8 else _1
     for k in range(_0, steps, together):
-        here = at + k * pitch
-        if b <= 4:
-            again = maybe_equal(batches, here, b, 4, 32)
-        elif b <= 8:
-            again = maybe_equal(batches, here, b, 8, 32)
-        elif b <= 16:
-            again = maybe_equal(batches, here, b, 16, 16)
-        elif b <= 32:
-            again = maybe_equal(batches, here, b, 32, 32)
-        else:
-            again = maybe_equal(batches, here, b, 64, 64)
-        if again:
+        if maybe_equal(batches, at + k * pitch, b, tile):
             for s in range(k, min(k + together, steps)):
                 _floyd_scan(n, b, batches, at + s * pitch)
 
@@ -159,34 +140,53 @@ def _shuffle(b, batches, at, entries):
         entries[k] = k
 
 
-@leaf
+def _drawer(method, single, tile, half):
+    """`draw` for a method; single: b = 1; tile: comparisons of Floyd's method, 0 for a bitmap; half: n <= 2^16."""
+
+    @leaf
+    def drawn(steps, plan, scratch, seed, replicate, step, out, at):
+        count = np.uint64(steps)
+        if single == 1:
+            single_integers(plan, scratch.again, seed, replicate, step, count, out, at)
+        else:
+            integers(plan, scratch.again, seed, replicate, step, count, out, at)
+        if tile > 0:
+            _floyd(plan.n, plan.b, plan.pitch, out, at, count, tile)
+        elif method == FLOYD:
+            for here in range(at, at + count * plan.pitch, plan.pitch):
+                _floyd_bitmap(plan.n, plan.b, out, here, scratch.pool)
+        elif method == SHUFFLE:
+            for here in range(at, at + count * plan.pitch, plan.pitch):
+                if half == 1:
+                    _shuffle(plan.b, out, here, scratch.short)
+                else:
+                    _shuffle(plan.b, out, here, scratch.pool)
+        return np.int64(0)
+
+    return drawn
+
+
+@functools.cache
+def _code(method, single, tile, half):
+    """Address of `_drawer` of these, compiled when first wanted."""
+    numbers = np.zeros(0, np.uint64)
+    plan = Plan(*[_0] * 10, numbers, numbers, numbers)
+    scratch = Scratch(np.zeros(0, np.uint8), np.zeros(0, np.uint16), np.zeros(0, np.uint32))
+    compiled = _drawer(method, int(single), tile, int(half) if method == SHUFFLE else 0)
+    return address_of(compiled, (plan, scratch, _0, _0, _0, np.zeros(0, np.uint32), _0))
+
+
+@inline
 def draw(plan, scratch, seed, replicate, step, steps, out, at):
     """Batches of `steps` <= plan.steps successive steps, `plan.pitch` apart, at out[at : at + plan.size].
 
     out: uint32. Zeros fill the gap between a batch and the next.
     """
-    method, n, b, pitch = plan.method, plan.n, plan.b, plan.pitch
-    integers(plan, scratch.tables, seed, replicate, step, steps, out, at)
-    if method == DIRECT:
-        return
-    if b <= _COMPARED and method == FLOYD:
-        _floyd(n, b, pitch, out, at, steps)
-        return
-    for here in range(at, at + steps * pitch, pitch):
-        if method == FLOYD:
-            _floyd_bitmap(n, b, out, here, scratch.pool)
-        elif n <= _HALF:
-            _shuffle(b, out, here, scratch.short)
-        else:
-            _shuffle(b, out, here, scratch.pool)
+    call(plan.code, np.int64(steps), (plan, scratch, seed, replicate, step, out, at))
 
 
-@parallel
-def _draw_task(task, tasks, n, b, design, seed, first_replicate, first_step, replicates, steps, out):
-    """The part of `draw_batches` that is number `task` of `tasks`: some successive replicates."""
-    plan = make_plan(n, b, design)
-    scratch = make_scratch(plan)
-    bulk = np.zeros(plan.size, np.uint32)
+@leaf
+def _draw_part(task, tasks, plan, scratch, bulk, seed, first_replicate, first_step, replicates, steps, out):
     b, pitch, size = plan.b, plan.pitch, np.uint64(out.size)
     fits = pitch == b and plan.written == plan.steps * b
     for r in range(replicates * task // tasks, replicates * (task + 1) // tasks):
@@ -200,6 +200,15 @@ def _draw_task(task, tasks, n, b, design, seed, first_replicate, first_step, rep
             for k in range(count):
                 for i in range(b):
                     out[to + k * b + i] = bulk[k * pitch + i]
+
+
+@parallel
+def _draw_task(task, tasks, plan, seed, first_replicate, first_step, replicates, steps, out):
+    """The part of `draw_batches` that is number `task` of `tasks`: some successive replicates."""
+    _draw_part(
+        task, tasks, plan, make_scratch(plan), np.zeros(plan.size, np.uint32), seed, first_replicate, first_step, replicates,
+        steps, out,
+    )  # fmt: skip
     return np.int64(0)
 
 
@@ -210,4 +219,5 @@ def draw_batches(n, b, design, seed, first_replicate, first_step, tasks, out):
     are divided into among threads. Returns 0.
     """
     address, (replicates, steps, _) = (seed, first_replicate, first_step), out.shape
-    return _draw_task(tasks, tasks, n, b, design, *address, replicates, np.uint64(steps), out.reshape(-1))
+    plan = make_plan(int(n), int(b), int(design))
+    return _draw_task(tasks, tasks, plan, *address, replicates, np.uint64(steps), out.reshape(-1))

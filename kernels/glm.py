@@ -136,12 +136,11 @@ def _advance(
 
 
 @parallel
-def _task(task, tasks, delta, optimum, pool, n, ridge, way, b, design, etas, seed, first_replicate, first_step):
+def _task(task, tasks, delta, optimum, pool, n, ridge, way, plan, etas, seed, first_replicate, first_step):
     """The part of `advance_glm` that is number `task` of `tasks`: some successive groups of replicates in flight.
 
     way: address of a function of `samples` for these rows and batches.
     """
-    plan = make_plan(n, b, design)
     arms, d, width = np.int64(delta.shape[0]), delta.shape[2], np.int64(pool.size // n)
     stride = plan.b if plan.b <= _TOGETHER else (plan.b + _7) & ~_7
     flight = _8 // stride if plan.b <= _TOGETHER else _2
@@ -171,4 +170,5 @@ def advance_glm(delta, optimum, pool, n, ridge, family, b, design, etas, seed, f
     """
     address = (seed, first_replicate, first_step)
     way = _way(pool.size // int(n) // 8, int(family), b <= _TOGETHER)
-    return _task(tasks, tasks, delta, optimum, pool, n, ridge, way, b, design, etas, *address)
+    plan = make_plan(int(n), int(b), int(design))
+    return _task(tasks, tasks, delta, optimum, pool, n, ridge, way, plan, etas, *address)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._jit import LANES, inline, jit, leaf
+from ._jit import LANES, inline, leaf
 from .lanes import halves_below, store_interleaved, store_low_words
 from .philox import PURPOSE_BATCH, counter_high, philox4x32
 from .vector import lane_numbers, load
@@ -30,11 +30,11 @@ _0, _1, _2, _3, _4 = (np.uint64(i) for i in range(5))
 
 
 class Plan(NamedTuple):
-    """How the batches of one (n, b, design) are drawn; all fields uint64."""
+    """How the batches of one (n, b, design) are drawn; numbers are uint64."""
 
     n: np.uint64
     b: np.uint64
-    method: np.uint64
+    code: np.uint64  # address of the compiled function of `draws` for it
     first: np.uint64  # integer i of a batch is below (first + slope i) mod 2^64
     slope: np.uint64
     blocks: np.uint64  # Philox blocks, of four words, a batch
@@ -42,40 +42,26 @@ class Plan(NamedTuple):
     steps: np.uint64  # batches made at once, a bulk
     written: np.uint64  # words of a bulk, from the first batch on
     size: np.uint64  # of a bulk in memory: what may be read, at least what is written
-
-
-class Tables(NamedTuple):
-    """What every bulk of a plan has in common, and a thread's notes."""
-
-    block: np.ndarray  # uint64[lanes]: Philox block and batch of each lane
+    block: np.ndarray  # uint64[lanes]: Philox block and batch of each lane of a bulk
     batch: np.ndarray
     below: np.ndarray  # uint64[2 lanes]: what the integers of words 0 (low half) and 1, then of 2 and 3, are below
-    again: np.ndarray  # uint8[steps + 1]: a word of this batch may have to be rejected
 
 
-@jit
-def plan_integers(n, b, method, first, slope):
-    """Plan for batches of b integers (arguments uint64)."""
-    blocks, wide = (b + _3) >> _2, np.uint64(WIDE)
-    steps = _2 * _BULK if b == _1 else max(_1, _BULK // blocks)
-    lanes = (steps * blocks + wide - _1) // wide * wide
-    pitch, written = (_1, lanes) if b == _1 else (blocks * _4, lanes * _4)
-    return Plan(n, b, method, first, slope, blocks, pitch, steps, written, written + _SLACK)
-
-
-@jit
-def make_tables(plan):
-    """Tables for `integers`."""
-    lanes = plan.written // min(plan.pitch, _4)
-    block, batch, below = np.zeros(lanes, np.uint64), np.zeros(lanes, np.uint64), np.zeros(_2 * lanes, np.uint64)
-    for i in range(lanes):
-        # Lanes beyond the last batch are made for nothing.
-        block[i], batch[i] = i % plan.blocks, min(i // plan.blocks, plan.steps)
-        for word in range(_4):
-            number = (block[i] << _2) + word
-            if number < plan.b:
-                below[(word >> _1) * lanes + i] |= (plan.first + plan.slope * number) << (_32 * (word & _1))
-    return Tables(block, batch, below, np.zeros(plan.steps + _1, np.uint8))
+def plan_integers(n, b, code, first, slope):
+    """Plan for batches of b integers."""
+    blocks, wide, bulk = -(-b // 4), WIDE, int(_BULK)
+    steps = 2 * bulk if b == 1 else max(1, bulk // blocks)
+    lanes = -(-steps * blocks // wide) * wide
+    pitch, written = (1, lanes) if b == 1 else (4 * blocks, 4 * lanes)
+    lane, below = np.arange(lanes, dtype=np.uint64), np.zeros(2 * lanes, np.uint64)
+    # Lanes beyond the last batch are made for nothing.
+    block, batch = lane % np.uint64(blocks), np.minimum(lane // np.uint64(blocks), np.uint64(steps))
+    for word in range(4):
+        number = block * _4 + np.uint64(word)
+        bound = np.where(number < np.uint64(b), np.uint64(first) + np.uint64(slope % 2**64) * number, _0)
+        below[lanes * (word // 2) : lanes * (word // 2 + 1)] |= bound << np.uint64(32 * (word % 2))
+    numbers = (n, b, code, first, slope % 2**64, blocks, pitch, steps, written, written + int(_SLACK))
+    return Plan(*(np.uint64(x) for x in numbers), block, batch, below)
 
 
 @leaf
@@ -107,44 +93,62 @@ def _note(doubtful, batch, lane, again):
 
 
 @inline
-def integers(plan, tables, seed, replicate, step, steps, out, at):
-    """The bounded integers of `steps` <= plan.steps successive batches, plan.pitch apart, from out[at] (uint32) on.
+def _again(plan, again, seed, replicate, step, steps, out, at):
+    """Make the batches that `again` marks word by word, and clear the marks."""
+    for s in range(steps):
+        if again[s]:
+            _one_by_one(plan, seed, replicate, step + s, out, at + s * plan.pitch)
+    again[:] = 0
 
-    Zeros fill the gap between a batch and the next.
-    """
+
+@inline
+def single_integers(plan, again, seed, replicate, step, steps, out, at):
+    """`integers` for b = 1."""
     k0, k1 = seed & _LOW, seed >> _32
     c2, c3 = replicate & _LOW, counter_high(PURPOSE_BATCH, replicate, step)
-    batch, below, again = tables.batch, tables.below, tables.again
-    lanes = np.uint64(tables.block.size)
     # c3 is that of the first step.
     doubt = (step & _LOW) + steps > _LOW
     if doubt:
         again[:] = 1
-    if plan.b == _1:
-        for lane in range(_0, steps, np.uint64(WIDE)):
-            t = lane_numbers(WIDE) + (step + lane)
-            w0, _, _, _ = philox4x32(_0, t, c2, c3, k0, k1)
-            m = (w0 & _LOW) * (plan.n & _LOW)
-            # A word is rejected below 2^32 mod r, which is less than r: the division waits until it matters.
-            doubtful = halves_below(m | _HIGH, plan.n)
-            if doubtful:
-                doubt = True
-                _note(doubtful, batch, lane, again)
-            store_low_words(out, at + lane, m >> _32)
-    else:
-        for lane in range(_0, steps * plan.blocks, np.uint64(WIDE)):
-            t = load(batch, lane, WIDE) + step
-            w0, w1, w2, w3 = philox4x32(load(tables.block, lane, WIDE), t, c2, c3, k0, k1)
-            r01, r23 = load(below, lane, WIDE), load(below, lane + lanes, WIDE)
-            m0, m1 = (w0 & _LOW) * (r01 & _LOW), (w1 & _LOW) * (r01 >> _32)
-            m2, m3 = (w2 & _LOW) * (r23 & _LOW), (w3 & _LOW) * (r23 >> _32)
-            doubtful = halves_below((m0 & _LOW) | (m1 << _32), r01) | halves_below((m2 & _LOW) | (m3 << _32), r23)
-            if doubtful:
-                doubt = True
-                _note(doubtful, batch, lane, again)
-            store_interleaved(out, at + (lane << _2), (m0 >> _32) | (m1 & _HIGH), (m2 >> _32) | (m3 & _HIGH))
+    for lane in range(_0, steps, np.uint64(WIDE)):
+        t = lane_numbers(WIDE) + (step + lane)
+        w0, _, _, _ = philox4x32(_0, t, c2, c3, k0, k1)
+        m = (w0 & _LOW) * (plan.n & _LOW)
+        # A word is rejected below 2^32 mod r, which is less than r: the division waits until it matters.
+        doubtful = halves_below(m | _HIGH, plan.n)
+        if doubtful:
+            doubt = True
+            _note(doubtful, plan.batch, lane, again)
+        store_low_words(out, at + lane, m >> _32)
     if doubt:
-        for s in range(steps):
-            if again[s]:
-                _one_by_one(plan, seed, replicate, step + s, out, at + s * plan.pitch)
-        again[:] = 0
+        _again(plan, again, seed, replicate, step, steps, out, at)
+
+
+@inline
+def integers(plan, again, seed, replicate, step, steps, out, at):
+    """The bounded integers of `steps` <= plan.steps successive batches, plan.pitch apart, from out[at] (uint32) on.
+
+    Zeros fill the gap between a batch and the next. again: uint8[plan.steps + 1], a word of this batch may have to be
+    rejected; zeros before and after.
+    """
+    k0, k1 = seed & _LOW, seed >> _32
+    c2, c3 = replicate & _LOW, counter_high(PURPOSE_BATCH, replicate, step)
+    batch, below = plan.batch, plan.below
+    lanes = np.uint64(plan.block.size)
+    # c3 is that of the first step.
+    doubt = (step & _LOW) + steps > _LOW
+    if doubt:
+        again[:] = 1
+    for lane in range(_0, steps * plan.blocks, np.uint64(WIDE)):
+        t = load(batch, lane, WIDE) + step
+        w0, w1, w2, w3 = philox4x32(load(plan.block, lane, WIDE), t, c2, c3, k0, k1)
+        r01, r23 = load(below, lane, WIDE), load(below, lane + lanes, WIDE)
+        m0, m1 = (w0 & _LOW) * (r01 & _LOW), (w1 & _LOW) * (r01 >> _32)
+        m2, m3 = (w2 & _LOW) * (r23 & _LOW), (w3 & _LOW) * (r23 >> _32)
+        doubtful = halves_below((m0 & _LOW) | (m1 << _32), r01) | halves_below((m2 & _LOW) | (m3 << _32), r23)
+        if doubtful:
+            doubt = True
+            _note(doubtful, batch, lane, again)
+        store_interleaved(out, at + (lane << _2), (m0 >> _32) | (m1 & _HIGH), (m2 >> _32) | (m3 & _HIGH))
+    if doubt:
+        _again(plan, again, seed, replicate, step, steps, out, at)

@@ -66,12 +66,14 @@ def equal_bits(typingctx, array, index, word, lanes):
 
 
 @intrinsic(prefer_literal=True)
-def maybe_equal(typingctx, array, index, b, tile, lanes):
-    """False only if array[index : index + b], and so every `tile` elements up to `lanes`, holds b different words.
+def maybe_equal(typingctx, array, index, b, tile):
+    """False only if array[index : index + b], and each batch beside it in a register, holds b different words.
 
-    array: flat uint32; b <= tile; `tile` and `lanes` are constants. The low 16 bits alone are compared, each with all.
+    array: flat uint32; b <= tile, a constant: 4 or 8 (batches fill 32 words), 16, 32 or 64. The low 16 bits alone are
+    compared, each with all.
     """
-    size, count = tile.literal_value, lanes.literal_value
+    size = tile.literal_value
+    count = 32 if size <= 8 else size
     half = ir.IntType(16)
 
     def turned(builder, x, by, unit):
@@ -102,7 +104,7 @@ def maybe_equal(typingctx, array, index, b, tile, lanes):
         bits = builder.bitcast(both, ir.IntType(count))
         return builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, -1))
 
-    return types.boolean(array, types.uint64, types.uint64, tile, lanes), emit
+    return types.boolean(array, types.uint64, types.uint64, tile), emit
 
 
 @intrinsic(prefer_literal=True)

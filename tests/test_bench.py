@@ -12,14 +12,14 @@ import pytest
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from benchmarks import SUBJECTS, native, report  # noqa: E402
+from benchmarks import RUNS, SUBJECTS, native, report  # noqa: E402
 from benchmarks.core import OURS, Unavailable, digest  # noqa: E402
 from benchmarks.main import main  # noqa: E402
 from benchmarks.turns import Machine, Result, spread  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
-TURNS = [name for name in SUBJECTS if name != "memory"]
+TURNS = [name for name in SUBJECTS if name not in RUNS]
 
 
 @pytest.fixture(scope="module")

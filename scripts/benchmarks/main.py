@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import SUBJECTS, report
+from benchmarks import RUNS, SUBJECTS, report
 from benchmarks.core import cores
 from benchmarks.turns import Machine, Result
 
@@ -56,9 +56,9 @@ def run_subject(machine: Machine, name: str, options: argparse.Namespace) -> tup
     """Text, markdown, results and document of one subject."""
     subject = importlib.import_module(f"benchmarks.{name}")
     results: list[Result] = []
-    if name == "memory":
+    if name in RUNS:
         rows = subject.measure(options.quick)
-        head, cells = report.memory_table(rows)
+        head, cells = subject.table(rows)
         remarks = [row["note"] for row in rows if "note" in row]
         document: Any = rows
     else:

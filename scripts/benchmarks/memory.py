@@ -36,6 +36,12 @@ def spec(steps: int, replicates: int) -> dict:
     }
 
 
+def table(rows: list[dict]) -> tuple[list[str], list[list[str]]]:
+    return ["T", "peak memory", "processor time"], [
+        [f"{row['T']:,}", f"{row['MiB']:.0f} MiB", f"{row['seconds']:.1f} s"] for row in rows if "T" in row
+    ]
+
+
 def measure(quick: bool) -> list[dict]:
     """One row a T: T, MiB, seconds of processor time; or a note where the run failed."""
     rows = []

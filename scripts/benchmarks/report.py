@@ -50,7 +50,7 @@ def table(subject: ModuleType, results: Sequence[Result]) -> tuple[list[str], li
     peers = [peer.name for peer in subject.PEERS if peer.name != OURS]
     shown = [p for p in peers if any(p in r.times for r in results)]
     compared = any(r.same_bits for r in results)
-    head = ["", f"fastsgd, a {subject.UNIT}", *shown] + (["same bits"] if compared else [])
+    head = ["", f"fastsgd, per {subject.UNIT}", *shown] + (["same bits"] if compared else [])
     rows = []
     for result in results:
         row = [result.label, time_text(result.times[OURS]) if OURS in result.times else "–"]
@@ -74,13 +74,7 @@ def scaling_table(subject: ModuleType, results: Sequence[Result]) -> tuple[list[
         base.setdefault(group, times)
         relative = spread([t / b for t, b in zip(times, base[group], strict=True)])
         rows.append([result.label, time_text(times), ratio_text(relative)])
-    return ["", f"a {subject.UNIT}", "time relative to the first"], rows
-
-
-def memory_table(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    return ["T", "peak memory", "processor time"], [
-        [f"{row['T']:,}", f"{row['MiB']:.0f} MiB", f"{row['seconds']:.1f} s"] for row in rows if "T" in row
-    ]
+    return ["", f"per {subject.UNIT}", "time relative to the first"], rows
 
 
 def as_text(head: list[str], rows: list[list[str]]) -> str:

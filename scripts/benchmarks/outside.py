@@ -1,0 +1,125 @@
+"""Where the time of a run by the command goes: in kernels, before the first of them, and outside otherwise."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+TITLE = "Time of `fastsgd run` outside the kernels"
+SECONDS, QUICK_SECONDS = 10.0, 1.0
+
+# Kernels are what threads share, the parallel loop. The clock starts with the process.
+_PROGRAM = """
+import json, sys, time
+begin = float(sys.argv[1])
+from fastsgd.kernels import parallel
+spent, calls, first, inner = 0.0, 0, 0.0, parallel._loop
+def loop(*args):
+    global spent, calls, first
+    start = time.time()
+    first = first or start
+    status = inner(*args)
+    spent, calls = spent + time.time() - start, calls + 1
+    return status
+parallel._loop = loop
+from fastsgd.cli import main
+try:
+    main(sys.argv[2:])
+except SystemExit as done:
+    status = done.code or 0
+end = time.time()
+print(json.dumps({"status": status, "seconds": end - begin, "start": first - begin, "kernels": spent, "calls": calls}))
+"""
+
+QUADRATIC = """
+seed = 1
+replicates = {replicates}
+
+[problem]
+kind = "quadratic"
+dimension = 20
+hessian = {{ spectrum = "logspace", low = 1.0, high = 10.0 }}
+noise = {{ spectrum = "linspace", low = 1.0, high = 2.0, basis = "random", seed = 7 }}
+
+[sampling]
+batch = 8
+
+[step]
+size = 0.01
+
+[record]
+steps = {{ log = 20, last = {steps} }}
+average = {{ burn_in = {burn_in}, thin = 10 }}
+"""
+
+LOGISTIC = """
+seed = 1
+replicates = {replicates}
+
+[problem]
+kind = "glm"
+family = "logistic"
+ridge = 0.01
+data = {{ generate = {{ samples = 10000, dimension = 20, seed = 2 }} }}
+
+[sampling]
+design = "without-replacement"
+batch = 32
+
+[step]
+size = 0.05
+
+[start]
+kind = "stationary"
+
+[record]
+steps = {{ log = 20, last = {steps} }}
+average = {{ burn_in = {burn_in}, thin = 50 }}
+"""
+
+RUNS = {"quadratic, d = 20": (QUADRATIC, 4096, 2000), "logistic, n = 10,000, d = 20, b = 32": (LOGISTIC, 2048, 2000)}
+
+
+def _run(spec: str, replicates: int, steps: int, folder: Path) -> dict[str, Any]:
+    """What the program said of one run."""
+    made = folder / f"{steps}.toml"
+    made.write_text(spec.format(replicates=replicates, steps=steps, burn_in=steps // 10))
+    command = [sys.executable, "-c", _PROGRAM, str(time.time()), "run", str(made), "-o", str(folder / f"{steps}.h5")]
+    done = subprocess.run([*command, "--force"], capture_output=True, text=True)
+    lines = done.stdout.strip().splitlines()
+    if done.returncode or not lines or (found := json.loads(lines[-1]))["status"]:
+        said = done.stderr.strip().splitlines()
+        raise RuntimeError(said[-1] if said else f"status {done.returncode}")
+    return found
+
+
+def measure(quick: bool) -> list[dict[str, Any]]:
+    """One row a run of about ten seconds: seconds in all, before the first kernel, in kernels, and how many calls."""
+    rows: list[dict[str, Any]] = []
+    for label, (spec, replicates, steps) in RUNS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                for _ in range(2):  # the first fills the cache of compiled code
+                    found = _run(spec, replicates, steps, Path(folder))
+                wanted = (QUICK_SECONDS if quick else SECONDS) / found["kernels"]
+                rows.append({"run": label, **_run(spec, replicates, max(steps + 1, int(steps * wanted)), Path(folder))})
+            except RuntimeError as error:
+                rows.append({"note": f"{label}: {error}"})
+    return rows
+
+
+def table(rows: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    head = ["", "seconds", "in kernels", "before the first", "outside otherwise"]
+    cells = []
+    for row in rows:
+        if "run" in row:
+            whole, kernels, start = row["seconds"], row["kernels"], row["start"]
+            rest = whole - kernels - start
+            shares = [f"{100 * part / whole:.1f} %" for part in (kernels, start, rest)]
+            cells.append([row["run"], f"{whole:.1f}", *shares])
+    return head, cells

@@ -18,13 +18,11 @@ from fastsgd.theory.eigen import eigenbasis
 Array = NDArray[np.float64]
 
 LARGEST_ERROR = 0.3  # relative; above it the three-moment law of a combined row is too rough to test
-LARGEST_RISK = 1e140  # its square, a covariance, must not overflow
 
 
 def combined_rows(prediction: Prediction, observed: Observed) -> Iterator[Row]:
     """Rows "risk (all steps)" and "covariance (all steps)" of one arm; none where they could not be formed."""
-    usable = prediction.random & (prediction.risk < LARGEST_RISK)
-    steps = [s for s in np.flatnonzero(usable) if observed.whole(int(s))]
+    steps = [s for s in np.flatnonzero(prediction.random) if observed.whole(int(s))]
     if not steps or observed.replicates < 1:
         return
     index = np.asarray(steps)

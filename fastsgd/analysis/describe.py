@@ -17,6 +17,7 @@ def describe(run: Any) -> dict[str, Any]:
     """Facts about a run (open, or a path) as plain Python values; reads no replicate data but the status."""
     run = opened(run)
     spec, progress = run.spec, run.progress
+    lost = {arm: at[at >= 0] for arm in run.arms for at in [np.asarray(run.diverged_at(arm))]}
     steps = [int(step) for step in run.steps]
     running = progress.wave_step > 0 and not run.finished
     described = {
@@ -34,7 +35,8 @@ def describe(run: Any) -> dict[str, Any]:
         "steps": steps,
         "horizon": steps[-1],
         "arms": list(run.arms),
-        "diverged": {arm: int(np.count_nonzero(np.asarray(run.diverged_at(arm)) >= 0)) for arm in run.arms},
+        "diverged": {arm: len(at) for arm, at in lost.items()},
+        "first_diverged_at": {arm: int(at.min()) if len(at) else None for arm, at in lost.items()},
         "spec": spec.document(),
         "provenance": run.provenance,
     }
@@ -65,7 +67,7 @@ def _facts(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "arms", ", ".join(facts["arms"])
     for arm, count in facts["diverged"].items():
         if count:
-            yield f"diverged in {arm}", f"{count} of {done} replicates"
+            yield f"diverged in {arm}", f"{count} of {done} replicates, first at step {facts['first_diverged_at'][arm]}"
     if not any(facts["diverged"].values()):
         yield "diverged", "none"
     yield "stream version", str(facts["stream_version"])

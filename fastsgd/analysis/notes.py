@@ -18,6 +18,12 @@ def progress_note(run: Any) -> list[str]:
     return [f"the run is unfinished: {done} of {run.replicates} replicates are committed and used"]
 
 
+def single_note(observed: Observed) -> list[str]:
+    if observed.replicates > 1:
+        return []
+    return ["1 replicate gives no standard error of its own: those shown are of the predicted law"]
+
+
 def lost_note(prediction: Prediction, observed: Observed) -> str | None:
     if not observed.diverged:
         return None

@@ -15,10 +15,14 @@ from fastsgd.analysis.model import Model
 from fastsgd.analysis.path import Path
 from fastsgd.analysis.quadratic_form import QuadraticForm
 from fastsgd.analysis.whitening import whitener
+from fastsgd.errors import InputError
 from fastsgd.theory import geometry, least_squares_stationary, lyapunov, reshuffling, transient
 
 Array = NDArray[np.float64]
 T = TypeVar("T")
+
+MOST_STEPS = 200_000_000  # some 3 microseconds each
+LARGEST_RISK = 1e140  # its square, a variance, must not overflow
 
 
 @dataclass(frozen=True)
@@ -42,9 +46,14 @@ class Prediction:
 
     @classmethod
     def of(cls, model: Model, steps: ArrayLike) -> Prediction:
-        """Prediction for `model` at strictly increasing steps >= 0."""
+        """Prediction for `model` at strictly increasing steps >= 0. InputError past `MOST_STEPS` of a varying step."""
         sigma = model.gradient_covariance()
         at = np.asarray(steps, dtype=np.int64)
+        if not model.schedule.constant and at[-1] > MOST_STEPS:
+            raise InputError(
+                f"the prediction of a decaying step goes through every step, {MOST_STEPS:.0e} at most, got step {at[-1]:.3g}; "
+                "record earlier steps (the simulation itself has no such limit)"
+            )
         frozen, exact = paths.frozen(model, sigma, at), paths.exact(model, sigma, at)
         path = exact or frozen
         mean, covariance = path.original()
@@ -104,9 +113,9 @@ class Prediction:
 
     @cached_property
     def random(self) -> NDArray[np.bool_]:
-        """True where the predicted risk is finite and has a variance above rounding, bool[S]."""
+        """True where the predicted risk is below `LARGEST_RISK` and has a variance above rounding, bool[S]."""
         with np.errstate(invalid="ignore", over="ignore"):
-            return np.isfinite(self.risk) & (self.risk_variance > (1e-11 * self.risk) ** 2)
+            return (self.risk < LARGEST_RISK) & (self.risk_variance > (1e-11 * self.risk) ** 2)
 
     @cached_property
     def stable(self) -> bool:

@@ -91,6 +91,7 @@ def evaluate(run: Any, assume: Sequence[str] = (), *, false_alarm: float = FALSE
         errors=notes.errors_text(predictions),
         notes=(
             *notes.progress_note(run),
+            *notes.single_note(observed[0]),
             *remarks,
             *(line for line in lost if line),
             *notes.nonlinear_notes(predictions, rows),

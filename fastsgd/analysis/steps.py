@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
 from fastsgd.analysis.observed import Observed
-from fastsgd.analysis.prediction import Prediction
+from fastsgd.analysis.prediction import LARGEST_RISK, Prediction
 from fastsgd.analysis.rows import Row
 from fastsgd.analysis.zscores import Z_LIMIT, z_exact, z_gamma, z_pearson3, z_sample_mean
 
@@ -22,7 +23,8 @@ FROZEN = "risk (frozen noise)"
 def step_rows(prediction: Prediction, observed: Observed) -> Iterator[Row]:
     """Rows of one arm at every recorded step whose risk is random, in the order of the steps.
 
-    Steps at which replicates had diverged are shown over the survivors but not tested: survival selects.
+    Steps at which replicates had diverged are shown over the survivors but not tested: survival selects. Nor are steps
+    whose predicted variance overflows.
     """
     for s in range(len(prediction.steps)):
         if observed.count[s] < 1:
@@ -34,6 +36,9 @@ def step_rows(prediction: Prediction, observed: Observed) -> Iterator[Row]:
             if prediction.frozen_risk is not None and observed.replicates > 1:
                 yield frozen_row(prediction, observed, s)
             yield from moment_rows(prediction, observed, s)
+        elif prediction.risk[s] >= LARGEST_RISK:
+            row = unbounded_row(prediction, observed, s)
+            yield replace(row, predicted=float(prediction.risk[s]), z=0.0, in_verdict=False)
         elif prediction.steps[s] > 0:
             yield certain_row(prediction, observed, s)
 
@@ -74,7 +79,8 @@ def certain_row(prediction: Prediction, observed: Observed, s: int) -> Row:
 def unbounded_row(prediction: Prediction, observed: Observed, s: int) -> Row:
     """Mean risk at a step where the prediction has overflowed: finite risks contradict it."""
     values = observed.survivors(s)
-    arm, step, mean = prediction.model.arm, int(prediction.steps[s]), float(np.mean(values))
+    with np.errstate(over="ignore"):
+        arm, step, mean = prediction.model.arm, int(prediction.steps[s]), float(np.mean(values))
     return Row(arm, "risk", step, mean, math.inf, math.inf, -Z_LIMIT, len(values), None, observed.whole(s))
 
 

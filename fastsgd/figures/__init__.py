@@ -93,6 +93,8 @@ def _of_sweep(runs: Any, assume: Sequence[str], over: str | None) -> Any:
 
 
 def _targets(output: Path) -> list[Path]:
+    if not output.name or output.is_dir():
+        raise InputError(f"{str(output)!r} is no name for a figure; give a file name")
     if output.suffix.lower() in SUFFIXES:
         paths = [output]
     elif output.suffix and not output.suffix[1:].isdigit():

@@ -7,6 +7,7 @@ import resource
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from fastsgd.wave import Wave, warm
 SECONDS = 0.6  # for one measurement, repeats together
 REPEATS = 5
 DISK_BYTES = 8 * 2**20
+Clock = Callable[[], float]
 
 
 @dataclass(frozen=True)
@@ -55,76 +57,77 @@ class Rates:
         return asdict(self)
 
 
-def measure(spec: Any, threads: int | None = None, seconds: float = SECONDS) -> Rates:
+def measure(spec: Any, threads: int | None = None, seconds: float = SECONDS, clock: Clock = time.perf_counter) -> Rates:
     """Time the kernels of a checked spec on a wave of its own size; about `seconds`, and compilation if need be.
 
-    The numbers that are simulated are those of the run, in memory, and are thrown away.
+    The numbers that are simulated are those of the run, in memory, and are thrown away. With one thread, `clock` may be
+    `time.process_time`: what a core of its own would take, however busy the machine is.
     """
     seeded = spec if spec.seed is not None else spec.with_seed(0)
     with kernel_lock:
-        begun = time.perf_counter()
+        begun = clock()
         used = use_threads(threads)
         plan = make_plan(seeded)
         warm(plan)
-        loaded = time.perf_counter()
+        loaded = clock()
         count = min(plan.wave, plan.rows)
-        step, spread = _step(plan, count, seconds)
-        record = _record(plan, count, step)
-        disk = _disk()
-    run = _run(seeded)
-    taken = time.perf_counter() - loaded
+        step, spread = _step(plan, count, seconds, clock)
+        record = _record(plan, count, step, clock)
+        disk = _disk(clock)
+    run = _run(seeded, clock)
+    taken = clock() - loaded
     return Rates(used, count, loaded - begun, run, step, record, spread, disk, _resident(), taken)
 
 
-def _step(plan: Plan, count: int, seconds: float) -> tuple[float, float]:
+def _step(plan: Plan, count: int, seconds: float, clock: Clock) -> tuple[float, float]:
     """Seconds of a step of a replicate, and the relative standard deviation between repeats."""
     wave = Wave(replace(plan, steps=np.array([2**40]), samples=None), plan.first, count, 0)
     steps, share = 1, seconds / REPEATS
     while True:  # as many steps as fill a repeat, as the engine does with its segments
-        begun = time.perf_counter()
+        begun = clock()
         wave.advance(steps)
-        taken = time.perf_counter() - begun
+        taken = clock() - begun
         if taken > 0.5 * share or steps > 2**30:
             break
         steps = max(steps + 1, int(steps * min(8.0, 0.8 * share / max(taken, 1e-6))))
     found = []
     for _ in range(REPEATS):
-        begun = time.perf_counter()
+        begun = clock()
         wave.advance(steps)
-        found.append((time.perf_counter() - begun) / (steps * count))
+        found.append((clock() - begun) / (steps * count))
     return float(np.median(found)), float(np.std(found, ddof=1) / np.mean(found))
 
 
-def _record(plan: Plan, count: int, step: float) -> float:
+def _record(plan: Plan, count: int, step: float, clock: Clock) -> float:
     """Seconds of recording one step of a replicate."""
     few = min(REPEATS, 2**22 // max(plan.dimension**2, 1) + 1)
     wave = Wave(replace(plan, steps=np.arange(1, few + 1), samples=None), plan.first, count, 0)
     found = []
     for _ in range(few):
-        begun = time.perf_counter()
+        begun = clock()
         wave.advance(1)
-        found.append((time.perf_counter() - begun) / count - step)
+        found.append((clock() - begun) / count - step)
     return max(float(np.median(found)), 0.0)
 
 
-def _run(spec: Any) -> float:
+def _run(spec: Any, clock: Clock) -> float:
     """Seconds of the smallest run of this kind, in the folder of temporary files."""
     small = spec.model_copy(update={"replicates": 64, "record": Record(steps=(1,))})
     with tempfile.TemporaryDirectory() as folder:
-        begun = time.perf_counter()
+        begun = clock()
         engine.run(small, Path(folder) / "run.h5", threads=1, allow_unstable=True)
-        return time.perf_counter() - begun
+        return clock() - begun
 
 
-def _disk() -> float:
+def _disk(clock: Clock) -> float:
     """Seconds to write and sync one byte to the folder of temporary files."""
     with tempfile.TemporaryFile() as file:
         block = os.urandom(DISK_BYTES)
-        begun = time.perf_counter()
+        begun = clock()
         file.write(block)
         file.flush()
         os.fsync(file.fileno())
-        return (time.perf_counter() - begun) / DISK_BYTES
+        return (clock() - begun) / DISK_BYTES
 
 
 def _resident() -> int:

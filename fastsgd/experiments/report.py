@@ -9,7 +9,7 @@ from typing import Any
 
 from fastsgd.analysis import tables
 from fastsgd.experiments.style import CSS
-from fastsgd.experiments.text import power_text
+from fastsgd.experiments.text import power_text, whole_false_alarm
 
 SHOWN = 14  # rows shown unfolded in one experiment
 
@@ -48,7 +48,8 @@ def _head(content: dict[str, Any]) -> str:
         f"<p>Every experiment and theorem check at scale <b>{_text(content['scale'])}</b>, {_text(seeds)}: "
         f"{content['runs']} runs, {content['replicate_steps']:.3g} replicate-steps. Predictions are exact for the quantity "
         "measured (finite step, finite horizon, finite pool); the leading order stands beside them. A verdict is one "
-        f"two-sided test of all rows of an experiment, false alarm {content['false_alarm']:g} together (Sidak). Each "
+        f"two-sided test of all rows of an experiment, false alarm {content['false_alarm']:g} together (Sidak), "
+        f"{whole_false_alarm(content):.2g} for the {len(content['entries'])} experiments. Each "
         "experiment has negative controls, altered predictions that its runs must reject.</p>",
         f'<p class="verdict {_class(content["verdict"])}">{_text(content["verdict"])}</p>',
     ]

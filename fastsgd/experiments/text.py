@@ -30,8 +30,15 @@ def summary_text(content: dict[str, Any], full: bool = False) -> str:
         p = f"Kolmogorov-Smirnov p = {z['kolmogorov_smirnov_p']:.3g}"
         parts.append(f"z over {z['rows']} tested rows against the standard normal: {p}")
     rule = f"false alarm {content['false_alarm']:g} for each experiment (Sidak)"
+    if len(results) > 1:
+        rule += f", {whole_false_alarm(content):.2g} for all {len(results)}"
     parts.append(f"verdict: {content['verdict']} ({rule})")
     return "\n".join(parts)
+
+
+def whole_false_alarm(content: dict[str, Any]) -> float:
+    """Probability that one of independent experiments at least is called inconsistent where all predictions hold."""
+    return float(1.0 - (1.0 - content["false_alarm"]) ** len(content["entries"]))
 
 
 def rows_text(rows: list[dict[str, Any]]) -> str:

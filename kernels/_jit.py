@@ -56,11 +56,13 @@ def _target_has(feature: str) -> bool:
 LANES = int(os.environ.get("FASTSGD_LANES", "0")) or (16 if _target_has("avx512f") else 8)
 CACHE_FOLDER = _cache_folder()
 
-_OPTIONS = {"nogil": True, "fastmath": False, "error_model": "numpy", "boundscheck": False}
+_OPTIONS = {"nogil": True, "fastmath": False, "error_model": "numpy", "boundscheck": False, "no_cfunc_wrapper": True}
+# What compiled code alone calls needs no entry for Python, which takes longer to compile than a small function itself.
+_INNER = {**_OPTIONS, "no_cpython_wrapper": True}
 
 
 def _compile(function, **options):
-    dispatcher = numba.njit(**_OPTIONS, **options)(function)
+    dispatcher = numba.njit(**{**_OPTIONS, **options})(function)
     if CACHE_FOLDER:
         # The folder is read once, when caching is switched on, so the user's own setting is left as it was.
         theirs, config.CACHE_DIR = config.CACHE_DIR, CACHE_FOLDER
@@ -77,21 +79,26 @@ def jit(function):
 
 
 def leaf(function):
-    """Compile a sequential function that neither makes nor returns arrays: its references are not counted.
+    """Compile a sequential function, for compiled code, that neither makes nor returns arrays: references are not counted.
 
     A count is an atomic operation of 5 ns, and every array that goes through a call costs two.
     """
-    return _compile(function, _nrt=False)
+    return _compile(function, **_INNER, _nrt=False)
+
+
+def inner(function):
+    """Compile a sequential function that compiled code alone calls, or `parallel.call` by its address."""
+    return _compile(function, **_INNER)
 
 
 def inline(function):
     """Compile a small function, a leaf, that must melt into its caller (vectors stay in registers)."""
-    return numba.njit(**_OPTIONS, forceinline=True, _nrt=False)(function)
+    return numba.njit(**_INNER, forceinline=True, _nrt=False)(function)
 
 
 def body(function):
     """Compile the body of a kernel, or a user's function, which makes arrays and must melt into its kernel."""
-    return numba.njit(**_OPTIONS, forceinline=True)(function)
+    return numba.njit(**_INNER, forceinline=True)(function)
 
 
 def uncached(function):
@@ -101,7 +108,7 @@ def uncached(function):
 
 def overload(front):
     """Give a plain Python function its compiled form by the types of its arguments; it melts into its caller."""
-    return numba.extending.overload(front, jit_options={**_OPTIONS, "forceinline": True})
+    return numba.extending.overload(front, jit_options={**_INNER, "forceinline": True})
 
 
 def pjit(function):

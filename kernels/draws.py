@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._jit import inline, jit, leaf
+from ._jit import inline, inner, leaf
 from .integers import Plan, integers, plan_integers, single_integers
 from .lanes import equal_bits, maybe_equal
 from .parallel import address_of, call, parallel
@@ -71,7 +71,7 @@ def plan_by(n, b, method):
     return plan_integers(n, b, _code(method, b == 1, tile, n <= int(_HALF)), first, slope)
 
 
-@jit
+@inner
 def make_scratch(plan):
     """Working memory for `draw`; one for each thread."""
     shorts, words = _0, _0

@@ -8,12 +8,12 @@ from numba.core.extending import box, intrinsic, models, register_model
 from numba.core.imputils import impl_ret_borrowed
 from numba.np.arrayobj import populate_array
 
-from ._jit import body, inline, jit
+from ._jit import body, inline, inner
 from .vector import Vector
 from .views import workspaces
 
 
-@jit
+@inner
 def workspace(count):
     """Zeros float64[count] that begin with a cache line."""
     return workspaces(0, count)[1]

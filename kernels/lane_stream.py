@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._jit import LANES, inline, jit, leaf
+from ._jit import LANES, inline, inner, leaf
 from .elementary import log
 from .lane_arrays import borrow_lanes, workspace
 from .normal import address, fill_normals, load_words, low_words, start_words, store_words
@@ -43,7 +43,7 @@ class Draws(NamedTuple):
     pilot: np.uint64
 
 
-@jit
+@inner
 def make_draws(counts, b, pilot):
     """Memory for the draws of batches of b samples with `counts` draws of each kind; pilot: 0, or PILOT."""
     each = max(1, counts[0] + counts[1] + counts[2])

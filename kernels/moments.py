@@ -9,13 +9,13 @@ Centred second moments are packed: the lower triangle, row by row, d (d + 1) / 2
 
 import numpy as np
 
-from ._jit import jit
+from ._jit import inner, jit
 from .parallel import parallel
 
 BLOCK = 64
 
 
-@jit
+@inner
 def _rotate(basis, delta, out):
     """out = basis @ delta, accumulated column by column (the inner loop runs over independent sums)."""
     d = delta.shape[0]
@@ -26,7 +26,7 @@ def _rotate(basis, delta, out):
             out[i] += basis[j, i] * factor
 
 
-@jit
+@inner
 def _measure(x, metric, scratch):
     """x' metric x, or NaN if it or a coordinate is not finite."""
     d = x.shape[0]
@@ -44,7 +44,7 @@ def _measure(x, metric, scratch):
     return total if np.isfinite(total) else np.nan
 
 
-@jit
+@inner
 def _block_moments(x, risk, count, mean, second):
     """Count, mean and packed centred second moments of the rows of x whose risk is finite."""
     rows, d = x.shape

@@ -6,7 +6,7 @@ iterate is measured, is made of these.
 
 import numpy as np
 
-from ._jit import jit
+from ._jit import inner, jit
 from .vector import fma
 
 
@@ -64,7 +64,7 @@ def scatter(features, weights, centre, out):
     return 0
 
 
-@jit
+@inner
 def _finish(out, n):
     """Divide a lower triangle by n and mirror it."""
     for j in range(out.shape[0]):

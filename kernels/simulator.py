@@ -146,7 +146,8 @@ def pilot(simulate, gradient):
         d = theta.size
         begin = block * LANES
         nz, nu, ne = counts[0], counts[1], counts[2]
-        draws = make_draws(counts, 1, PILOT)
+        none, one = np.int64(0), np.int64(1)  # not literals, for which the functions would be compiled again
+        draws = make_draws(counts, one, PILOT)
         position, g, sample = np.empty(d * LANES), np.empty(d * LANES), np.empty(width * LANES)
         first, second = np.zeros(d * LANES), np.zeros(products.shape[1] * LANES)
         controls = nz + nu + ne if counts[4] == 1 else 0
@@ -157,8 +158,8 @@ def pilot(simulate, gradient):
         for i in range(samples):
             within = i % draws.steps
             if within == 0:
-                fill_draws(draws, np.uint64(begin), seed, np.uint64(i), min(draws.steps, samples - i), 0, 1, 1)
-            zs, us, es = items_of(draws, within, 0)
+                fill_draws(draws, np.uint64(begin), seed, np.uint64(i), min(draws.steps, samples - i), none, one, one)
+            zs, us, es = items_of(draws, within, none)
             for j in range(d):
                 put(g, j, doubles(0.0, LANES))
             for k in range(controls):

@@ -6,11 +6,11 @@ from numba.core import types
 from numba.core.extending import intrinsic
 from numba.np.arrayobj import populate_array
 
-from ._jit import jit
+from ._jit import inner
 from .vector import Vector, _pointer
 
 
-@jit
+@inner
 def workspaces(first, second):
     """Two arrays of float64, the first uninitialised, the second zero, side by side from the start of a cache line.
 

@@ -75,6 +75,13 @@ def test_every_file_is_imported() -> None:
         importlib.import_module(f"benchmarks.{source.stem}")
 
 
+def test_shares_of_a_run_outside_the_kernels() -> None:
+    from benchmarks import outside
+
+    run = {"run": "x", "seconds": 10.0, "start": 1.0, "kernels": 8.5, "calls": 3}
+    assert outside.table([run, {"note": "y"}])[1] == [["x", "10.0", "85.0 %", "10.0 %", "5.0 %"]]
+
+
 def test_no_compiler_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda _: None)
     with pytest.raises(Unavailable, match="no gcc"):

@@ -99,6 +99,8 @@ def resolve_arm(spec: Spec, problem: problems.Problem | None = None) -> Arm:
     if isinstance(design, designs.PoolDesign) and design.factor(sampling.batch, problem.pool_size) is None:
         assert pool is not None
         covariance = design.covariance(pool, sampling)
+        if "pool_samples" in problem.arrays:
+            problem = replace(problem, arrays=problem.arrays | {pools.GRADIENTS: pool.gradients})
     elif not isinstance(design, designs.SimulationDesign):
         covariance = designs.design_covariance(design.name, problem.noise, sampling.batch, problem.pool_size)
     return Arm(

@@ -8,26 +8,30 @@ from fastsgd.kernels.lane_stream import begin_draws, fill_draws, make_draws, sam
 from fastsgd.kernels.own_functions import gradient
 from fastsgd.kernels.parallel import parallel
 from fastsgd.kernels.quadratic import load_block, store_block
-from fastsgd.kernels.vector import load, store
+from fastsgd.kernels.turned import deviations, turn
+from fastsgd.kernels.vector import fma, load, store
 
 _0 = np.uint64(0)
 _W = np.uint64(LANES)
 
 
 @parallel
-def advance(block, delta, optimum, params, counts, b, etas, seed, first_replicate, first_step):
+def advance(
+    block, delta, optimum, params, counts, paired, coefficient, b, etas, seed, first_replicate, first_step
+):  # fmt: skip
     """Advance the replicates of one block of LANES through etas.shape[1] steps, in place.
 
-    delta float64[A, R, d]; optimum float64[d]; params float64[m]; counts int64[3], draws of a sample by kind; b samples a
-    step; etas float64[A, steps]; seed, first_*: uint64.
+    delta float64[A, R, d]; optimum float64[d]; params float64[m]; counts int64[3], draws of a sample by kind; paired: whether
+    samples 2 i and 2 i + 1 are antithetic; coefficient float64[d, draws] of control variates, or [0, 0]; b samples a step;
+    etas float64[A, steps]; seed, first_*: uint64.
     """
     arms, _, d = delta.shape
-    begin, inverse = block * LANES, 1.0 / b
-    draws = make_draws(counts, b, _0)
+    begin, inverse, drawn = block * LANES, 1.0 / b, b // 2 if paired else b
+    draws, sides, controls = make_draws(counts, drawn, _0), 2 if paired else 1, coefficient.shape[1]
     size = d * LANES
     state, theta, total = workspace(arms * size), workspace(arms * size + LANES), workspace(arms * size + LANES)
-    g = workspace(size + LANES)
-    out = borrow_lanes(g, 0, d, LANES)
+    g, means = workspace(size + LANES), workspace(controls * LANES + LANES)
+    out, sums = borrow_lanes(g, 0, d, LANES), borrow_lanes(means, 0, controls, LANES)
     load_block(delta, begin, d, state)
     replicate = first_replicate + np.uint64(begin)
     begin_draws(draws, seed, replicate, first_step)
@@ -35,25 +39,38 @@ def advance(block, delta, optimum, params, counts, b, etas, seed, first_replicat
         position_lanes(state, optimum, a, d, theta)
     for first in range(0, etas.shape[1], draws.steps):
         steps = min(draws.steps, etas.shape[1] - first)
-        if draws.samples == b:
-            fill_draws(draws, replicate, seed, first_step + np.uint64(first), steps, 0, b, b)
+        if draws.samples == drawn:
+            fill_draws(draws, replicate, seed, first_step + np.uint64(first), steps, 0, drawn, drawn)
         for k in range(steps):
-            for i in range(b):
+            for i in range(controls):
+                sums[i] = 0.0
+            for i in range(drawn):
                 within = i % draws.samples
-                if within == 0 and draws.samples < b:
-                    some = min(draws.samples, b - i)
-                    fill_draws(draws, replicate, seed, first_step + np.uint64(first), 1, i, some, b)
+                if within == 0 and draws.samples < drawn:
+                    some = min(draws.samples, drawn - i)
+                    fill_draws(draws, replicate, seed, first_step + np.uint64(first), 1, i, some, drawn)
                 sample = sample_of(draws, k, within)
-                for a in range(arms):
-                    here = borrow_lanes(theta, a * size, d, LANES)
-                    if i == 0:
-                        gradient(here, sample, params, borrow_lanes(total, a * size, d, LANES))
-                        continue
-                    gradient(here, sample, params, out)
-                    for at in range(_0, np.uint64(size), _W):
-                        to = np.uint64(a * size) + at
-                        store(total, to, load(total, to, LANES) + load(g, at, LANES))
+                if controls > 0:
+                    deviations(sample, sums)
+                for side in range(sides):
+                    if side == 1:
+                        turn(sample)
+                    for a in range(arms):
+                        here = borrow_lanes(theta, a * size, d, LANES)
+                        if i == 0 and side == 0:
+                            gradient(here, sample, params, borrow_lanes(total, a * size, d, LANES))
+                            continue
+                        gradient(here, sample, params, out)
+                        for at in range(_0, np.uint64(size), _W):
+                            to = np.uint64(a * size) + at
+                            store(total, to, load(total, to, LANES) + load(g, at, LANES))
             for a in range(arms):
+                for j in range(d if controls > 0 else 0):
+                    to = np.uint64(a * size + j * LANES)
+                    left = load(total, to, LANES)
+                    for i in range(controls):
+                        left = fma(-coefficient[j, i], sums[i], left)
+                    store(total, to, left)
                 update_lanes(state, optimum, a, d, total, inverse, -etas[a, first + k], theta)
     store_block(state, begin, d, delta)
     return np.int64(0)

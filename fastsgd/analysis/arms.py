@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fastsgd.analysis.combined import scale_factors
 from fastsgd.analysis.observed import Observed
+from fastsgd.analysis.pilot_errors import scatter, widened
 from fastsgd.analysis.prediction import Prediction
 from fastsgd.analysis.rows import Row
 from fastsgd.analysis.steps import final_sizes
@@ -53,14 +54,20 @@ def paired_row(names: str, what: str, step: int | None, top: Array, bottom: Arra
     return Row(names, f"{what} {names}", step, value, error, rho, z, n, error, n >= FEWEST_REPLICATES)
 
 
+def step_size_groups(predictions: Sequence[Prediction]) -> list[list[int]]:
+    """Places of nonlinear arms with constant, pairwise different steps and all else the same; groups of two or more."""
+    found: dict[tuple[bytes, bytes, str], list[int]] = {}
+    for place, p in enumerate(predictions):
+        if not p.exact and p.testable and p.model.schedule.constant:
+            key = p.sigma.tobytes(), p.model.hessian.tobytes(), p.model.spec.start.model_dump_json()
+            found.setdefault(key, []).append(place)
+    sizes = {place: p.model.schedule.size for place, p in enumerate(predictions) if p.model.schedule.constant}
+    return [group for group in found.values() if 1 < len(group) == len({sizes[place] for place in group})]
+
+
 def differ_in_step_size_only(predictions: Sequence[Prediction]) -> bool:
     """True for several nonlinear arms with constant, pairwise different steps and everything else the same."""
-    models = [p.model for p in predictions]
-    if len(models) < 2 or any(p.exact or not p.testable or not p.model.schedule.constant for p in predictions):
-        return False
-    if len({m.schedule.size for m in models}) < len(models):
-        return False
-    return all(np.array_equal(p.sigma, predictions[0].sigma) for p in predictions)
+    return step_size_groups(predictions) == [list(range(len(predictions)))]
 
 
 def extrapolated_rows(predictions: Sequence[Prediction], observed: Sequence[Observed]) -> Iterator[Row]:
@@ -84,21 +91,48 @@ def extrapolated_rows(predictions: Sequence[Prediction], observed: Sequence[Obse
     level = [s for s in usable if settled[s]]
     if last in usable:
         step = int(predictions[0].steps[last])
-        yield limit_row(predictions, _risks(predictions, observed, [last]), "risk", step)
+        yield _risk_row(predictions, observed, [last], step)
         sizes = np.stack([final_sizes(p, o) for p, o in zip(predictions, observed, strict=True)])
-        yield limit_row(predictions, sizes, "covariance", step)
+        errors = _errors([None if p.pilot is None else p.pilot.size[:, last] for p in predictions])
+        yield limit_row(predictions, sizes, errors, "covariance", step)
     if len(level) > 1:
-        yield limit_row(predictions, _risks(predictions, observed, level), "risk", None)
+        yield _risk_row(predictions, observed, level, None)
 
 
-def _risks(predictions: Sequence[Prediction], observed: Sequence[Observed], steps: Sequence[int]) -> Array:
-    """Measured/predicted risk of each replicate in each arm, float64[J, R]."""
+def _risk_row(
+    predictions: Sequence[Prediction], observed: Sequence[Observed], steps: Sequence[int], step: int | None
+) -> Row:
+    ratios, errors = measured_risks(predictions, observed, steps)
+    return limit_row(predictions, np.stack(ratios), errors, "risk", step)
+
+
+def measured_risks(
+    predictions: Sequence[Prediction], observed: Sequence[Observed], steps: Sequence[int]
+) -> tuple[list[Array], Array]:
+    """Measured/predicted risk of each replicate, float64[R] for each arm, and `_errors` of what is predicted."""
     index = np.asarray(steps)
-    return np.stack([scale_factors(p, o, index)[0] for p, o in zip(predictions, observed, strict=True)])
+    found = [scale_factors(p, o, index)[:2] for p, o in zip(predictions, observed, strict=True)]
+    errors = _errors(
+        [None if p.pilot is None else p.pilot.risk[:, index] @ w for p, (_, w) in zip(predictions, found, strict=True)]
+    )
+    return [ratios for ratios, _ in found], errors
 
 
-def limit_row(predictions: Sequence[Prediction], ratios: Array, what: str, step: int | None) -> Row:
+def _errors(given: Sequence[Array | None]) -> Array:
+    """Derivatives of each arm's prediction towards the parts of a pilot that all arms share, float64[J, C]; or [J, 0]."""
+    parts = [one for one in given if one is not None]
+    return np.stack(parts) if len(parts) == len(given) else np.zeros((len(given), 0))
+
+
+def last_errors(predictions: Sequence[Prediction]) -> Array:
+    """`_errors` of the risk at the last step, relative."""
+    return _errors([None if p.pilot is None else p.pilot.risk[:, -1] / p.risk[-1] for p in predictions])
+
+
+def limit_row(predictions: Sequence[Prediction], ratios: Array, errors: Array, what: str, step: int | None) -> Row:
     """Measured/predicted of each replicate in each arm, float64[J, R], extrapolated to step size 0."""
-    each = richardson.weights([p.model.schedule.size for p in predictions]) @ ratios
+    weights = richardson.weights([p.model.schedule.size for p in predictions])
+    each = weights @ ratios
     error, z = z_sample_mean(each, 1.0)
-    return Row("all", f"{what} {LIMIT}", step, float(np.mean(each)), error, 1.0, z, len(each), error)
+    row = Row("all", f"{what} {LIMIT}", step, float(np.mean(each)), error, 1.0, z, len(each), error)
+    return widened(row, scatter(weights @ errors))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastsgd.analysis.observed import Observed
+from fastsgd.analysis.pilot_errors import widened
 from fastsgd.analysis.prediction import Prediction
 from fastsgd.analysis.rows import Row
 from fastsgd.analysis.zscores import z_pearson3, z_sample_mean
@@ -76,14 +77,16 @@ def exact_risk_row(prediction: Prediction, observed: Observed, index: NDArray[np
     skewness = 2 * error * float(np.average(shape, weights=share))
     z = z_pearson3((value - 1) / error, skewness)
     sample = z_sample_mean(each, 1.0)[0] if n > 1 else None
-    return Row(prediction.model.arm, "risk (all steps)", None, value, error, 1.0, z, n, sample, error < LARGEST_ERROR)
+    row = Row(prediction.model.arm, "risk (all steps)", None, value, error, 1.0, z, n, sample, error < LARGEST_ERROR)
+    return row if prediction.pilot is None else widened(row, prediction.pilot.of_risk(index, weights))
 
 
 def sample_risk_row(prediction: Prediction, observed: Observed, index: NDArray[np.int64]) -> Row:
     """Scale factor of the recorded risks, its error from the scatter between replicates."""
-    each, _, _ = scale_factors(prediction, observed, index)
+    each, weights, _ = scale_factors(prediction, observed, index)
     error, z = z_sample_mean(each, 1.0)
-    return Row(prediction.model.arm, "risk (all steps)", None, float(np.mean(each)), error, 1.0, z, len(each), error)
+    row = Row(prediction.model.arm, "risk (all steps)", None, float(np.mean(each)), error, 1.0, z, len(each), error)
+    return row if prediction.pilot is None else widened(row, prediction.pilot.of_risk(index, weights))
 
 
 def covariance_row(prediction: Prediction, observed: Observed, index: NDArray[np.int64]) -> Row:
@@ -99,7 +102,8 @@ def covariance_row(prediction: Prediction, observed: Observed, index: NDArray[np
     error, value = math.sqrt(variance), float(weights @ sizes)
     z = z_pearson3((value - 1) / error, 2 * error)
     arm, tested = prediction.model.arm, error < LARGEST_ERROR and not prediction.path.known
-    return Row(arm, "covariance (all steps)", None, value, error, 1.0, z, int(n.min()), in_verdict=tested)
+    row = Row(arm, "covariance (all steps)", None, value, error, 1.0, z, int(n.min()), in_verdict=tested)
+    return row if prediction.pilot is None else widened(row, prediction.pilot.of_size(index, weights * ranks))
 
 
 def size_covariance(prediction: Prediction, index: NDArray[np.int64], whiten: list[Array]) -> Array:

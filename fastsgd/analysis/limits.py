@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from fastsgd.analysis.arms import LIMIT, differ_in_step_size_only, extrapolated_rows
-from fastsgd.analysis.combined import scale_factors
+from fastsgd.analysis.arms import LIMIT, differ_in_step_size_only, extrapolated_rows, measured_risks
 from fastsgd.analysis.observed import Observed
+from fastsgd.analysis.pilot_errors import scatter, widened
 from fastsgd.analysis.prediction import Prediction
 from fastsgd.analysis.rows import Row
 from fastsgd.analysis.source import opened
@@ -38,15 +38,15 @@ class Limit:
     rows: tuple[Row, ...]
 
 
-def step_size_limits(runs: Sequence[Any]) -> list[Limit]:
+def step_size_limits(runs: Sequence[Any], assume: Sequence[str] = ()) -> list[Limit]:
     """One `Limit` for every arm and every group of two or more runs that differ in `step.size` (and seed) only.
 
-    runs: open runs or their paths. Arms that differ in more, exact problems and single runs give none; nor do runs
-    without finished replicates.
+    runs: open runs or their paths; assume: as for `ratio`. Arms that differ in more, exact problems and single runs give
+    none; nor do runs without finished replicates.
     """
     groups: dict[tuple[str, str], list[tuple[Any, Prediction, Observed]]] = {}
     for run in map(opened, runs):
-        for prediction, seen in _arms(run):
+        for prediction, seen in _arms(run, assume):
             groups.setdefault(_key(run, prediction), []).append((run, prediction, seen))
     found = []
     for (_, arm), members in groups.items():
@@ -61,10 +61,10 @@ def step_size_limits(runs: Sequence[Any]) -> list[Limit]:
     return found
 
 
-def _arms(run: Any) -> Iterator[tuple[Prediction, Observed]]:
-    from fastsgd.analysis.model import from_run
+def _arms(run: Any, assume: Sequence[str]) -> Iterator[tuple[Prediction, Observed]]:
+    from fastsgd.analysis.assume import assumed_models
 
-    for model in from_run(run):
+    for model in assumed_models(run, assume)[0]:
         yield Prediction.of(model, run.steps), Observed.of(run, model.arm)
 
 
@@ -82,10 +82,11 @@ def _unpaired(predictions: Sequence[Prediction], observed: Sequence[Observed]) -
     pairs = list(zip(predictions, observed, strict=True))
     if not all(p.random[last] and o.whole(last) for p, o in pairs):
         return
-    ratios = [scale_factors(p, o, np.asarray([last]))[0] for p, o in pairs]
+    ratios, errors = measured_risks(predictions, observed, [last])
     means = np.asarray([np.mean(r) for r in ratios])
     variances = np.asarray([np.var(r, ddof=1) / len(r) for r in ratios])
     limit = richardson.extrapolate([p.model.schedule.size for p in predictions], means, variances)
     z = clip(limit.z())
     fewest, step = min(o.replicates for o in observed), int(predictions[0].steps[last])
-    yield Row("all", f"risk {LIMIT}", step, limit.value, limit.standard_error, 1.0, z, fewest, None, fewest >= MANY)
+    row = Row("all", f"risk {LIMIT}", step, limit.value, limit.standard_error, 1.0, z, fewest, None, fewest >= MANY)
+    yield widened(row, scatter(limit.weights @ errors))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -26,6 +26,8 @@ class Model:
     `exact` is False where the linear recursion with additive noise is only the leading order in the step size.
     `features`, `targets`: float64[n, d], float64[n] of a least-squares pool, whose noise at any state is known.
     `pool`, `simulation`: what a sampling design may know of the pool, or of the simulation; None without one.
+    `estimates`: of a problem that a pilot was made for, `hessian_parts` and `noise_parts` float64[C, d, d] and
+    `optimum_error` float64[d] (`pilot_errors`).
     """
 
     arm: str
@@ -40,6 +42,7 @@ class Model:
     targets: Array | None = None
     pool: designs.Pool | None = None
     simulation: designs.Simulation | None = None
+    estimates: Mapping[str, Array] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def dimension(self) -> int:
@@ -161,7 +164,9 @@ def built(arm: str, arm_spec: Any) -> Model:
     matrices = (problem.hessian, problem.noise, problem.metric, problem.optimum)
     data = _least_squares(arm_spec, problem.arrays)
     sampled = problem.pool(arm_spec), problem.simulation(arm_spec)
-    return _kind(arm_spec)(arm, arm_spec, *matrices, problem.pool_size, problem.exact, *data, *sampled)
+    return _kind(arm_spec)(
+        arm, arm_spec, *matrices, problem.pool_size, problem.exact, *data, *sampled, _estimates(problem.arrays)
+    )
 
 
 def from_run(run: Any) -> list[Model]:
@@ -178,7 +183,14 @@ def stored(run: Any, arm: str, arm_spec: Any) -> Model:
     data = _least_squares(arm_spec, arrays)
     sampled = pools.of_arrays(arm_spec, arrays, optimum, metric)
     simulated = pools.kept_simulation(arm_spec, arrays, noise)
-    return _kind(arm_spec)(arm, arm_spec, hessian, noise, metric, optimum, pool, exact, *data, sampled, simulated)
+    return _kind(arm_spec)(
+        arm, arm_spec, hessian, noise, metric, optimum, pool, exact, *data, sampled, simulated, _estimates(arrays)
+    )
+
+
+def _estimates(arrays: Mapping[str, Any]) -> dict[str, Array]:
+    names = ("hessian_parts", "noise_parts", "optimum_error")
+    return {name: np.asarray(arrays[name]) for name in names if name in arrays}
 
 
 def _kind(arm_spec: Any) -> type[Model]:

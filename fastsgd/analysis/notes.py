@@ -37,6 +37,12 @@ def lost_note(prediction: Prediction, observed: Observed) -> str | None:
 
 
 def errors_text(predictions: Sequence[Prediction]) -> str:
+    """How the errors of the rows were found."""
+    pilot = "; with the error of the pilot that H and G come from" if any(p.pilot for p in predictions) else ""
+    return _scatter_text(predictions) + pilot
+
+
+def _scatter_text(predictions: Sequence[Prediction]) -> str:
     if all(p.gaussian for p in predictions):
         text = "from the predicted Gaussian law, skewness included (saddlepoint for risks, gamma for covariances)"
         paired = "; risk ratios of arms from paired differences between replicates" if len(predictions) > 1 else ""

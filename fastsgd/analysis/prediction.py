@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastsgd.analysis import path as paths
 from fastsgd.analysis.model import Model
 from fastsgd.analysis.path import Path
+from fastsgd.analysis.pilot_errors import PilotErrors, pilot_errors
 from fastsgd.analysis.quadratic_form import QuadraticForm
 from fastsgd.analysis.whitening import whitener
 from fastsgd.errors import InputError
@@ -110,6 +111,11 @@ class Prediction:
             self._found[key] = make()
         found: T = self._found[key]
         return found
+
+    @cached_property
+    def pilot(self) -> PilotErrors | None:
+        """What the error of an estimated geometry adds to the errors of the prediction; None where nothing is estimated."""
+        return pilot_errors(self)
 
     @cached_property
     def random(self) -> NDArray[np.bool_]:

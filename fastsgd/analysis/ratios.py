@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fastsgd.analysis import notes
-from fastsgd.analysis.arms import differ_in_step_size_only, extrapolated_rows, ratio_rows
+from fastsgd.analysis.arms import extrapolated_rows, ratio_rows, step_size_groups
 from fastsgd.analysis.assume import assumed_models
 from fastsgd.analysis.combined import combined_rows
 from fastsgd.analysis.observed import Observed
+from fastsgd.analysis.pilot_errors import widened_steps
 from fastsgd.analysis.prediction import Prediction
 from fastsgd.analysis.report import CONSISTENT, INCONSISTENT, UNTESTED, RatioReport
 from fastsgd.analysis.rows import Row
@@ -103,17 +104,25 @@ def evaluate(run: Any, assume: Sequence[str] = (), *, false_alarm: float = FALSE
 
 
 def compare(predictions: Sequence[Prediction], observed: Sequence[Observed]) -> list[Row]:
-    """All rows. Nonlinear arms that differ in their step size only are tested by their extrapolation alone."""
+    """All rows. Nonlinear arms that differ in their step size only are tested by their extrapolation alone.
+
+    Other arms may stand beside them: every group of such arms is extrapolated by itself.
+    """
     rows: list[Row] = []
     for prediction, seen in zip(predictions, observed, strict=True):
-        found = grouped([*step_rows(prediction, seen), *combined_rows(prediction, seen)])
+        steps = widened_steps(list(step_rows(prediction, seen)), prediction)
+        found = grouped([*steps, *combined_rows(prediction, seen)])
         rows += found if prediction.testable else [replace(row, in_verdict=False) for row in found]
     if all(p.exact for p in predictions):
         return rows + list(ratio_rows(predictions, observed))
-    if differ_in_step_size_only(predictions):
-        limits = list(extrapolated_rows(predictions, observed))
+    for group in step_size_groups(predictions):
+        of, seen_of = [predictions[a] for a in group], [observed[a] for a in group]
+        names = {p.model.arm for p in of}
+        limits = list(extrapolated_rows(of, seen_of))
         if limits:
-            rows = [replace(row, in_verdict=False) for row in rows] + limits
+            rows = [replace(row, in_verdict=False) if row.arm in names else row for row in rows]
+            whole = len(group) == len(predictions)
+            rows += [row if whole else replace(row, arm=",".join(p.model.arm for p in of)) for row in limits]
     return rows
 
 

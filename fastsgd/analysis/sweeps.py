@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from fastsgd.analysis import tables
-from fastsgd.analysis.report import RatioReport
 from fastsgd.errors import InputError
 from fastsgd.store.index import FINISHED, STATES, Index, is_sweep, read_index
 
@@ -60,31 +59,6 @@ def unfinished_note(path: Path) -> str | None:
     cells = read(path).cells
     missing = sum(cell.state != FINISHED for cell in cells)
     return f"{path}: {missing} of {len(cells)} cells are not finished and left out" if missing else None
-
-
-def cells_text(reports: Sequence[RatioReport]) -> str:
-    """One table: for each cell and arm the risk at its last step, and the verdict on all rows of the cell."""
-    rows = [line for report in reports for line in _lines(report)]
-    header = ("cell", "arm", "step", "risk", "std.error", "predicted", "ratio", "z", "cell's verdict")
-    failed = [report for report in reports if not report.consistent]
-    verdict = f"verdict: {len(reports) - len(failed)} of {len(reports)} cells consistent"
-    tests = sum(report.tests for report in reports)
-    chance = 1 - (1 - reports[0].false_alarm) ** len(reports)
-    rule = f" ({tests} two-sided tests, false alarm {chance:.3g} for all together)"
-    return "\n".join([tables.aligned(header, rows, left=2), "", verdict + rule])
-
-
-def _lines(report: RatioReport) -> list[tuple[str, ...]]:
-    risks = [row for row in report.rows if row.quantity == "risk" and row.step is not None]
-    last = {row.arm: row for row in risks}
-    number, fixed = tables.number, tables.fixed
-    return [
-        (
-            Path(report.run).stem, arm, str(row.step), number(row.empirical), number(row.standard_error, 2),
-            number(row.predicted), fixed(row.ratio, 4), fixed(row.z, 2), report.verdict,
-        )
-        for arm, row in last.items()
-    ]  # fmt: skip
 
 
 def read(folder: str | os.PathLike[str]) -> Index:

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastsgd.analysis.arms import differ_in_step_size_only, limit_row, paired_row
+from fastsgd.analysis.arms import differ_in_step_size_only, last_errors, limit_row, paired_row
+from fastsgd.analysis.pilot_errors import widened
 from fastsgd.analysis.prediction import Prediction
 from fastsgd.analysis.rows import Row
 from fastsgd.analysis.whitening import whitener
@@ -97,7 +98,9 @@ def time_average_rows(run: Any, predictions: Sequence[Prediction]) -> list[Row]:
         if seen is None or law is None:
             return []
         expected.append(float(law.value[0]))
-        rows += _rows_of_arm(prediction, seen, law, plan)
+        relative = prediction.pilot.relative(prediction) if prediction.pilot is not None else 0.0
+        found = _rows_of_arm(prediction, seen, law, plan)
+        rows += [widened(row, relative * abs(row.predicted)) for row in found]
     if all(p.exact for p in predictions):
         return [*rows, *_paired_rows(predictions, observed, expected)]
     if not differ_in_step_size_only(predictions):
@@ -105,7 +108,7 @@ def time_average_rows(run: Any, predictions: Sequence[Prediction]) -> list[Row]:
     rows = [replace(row, in_verdict=False) for row in rows]
     if observed[0] is not None and observed[0].replicates > 1 and all(o is not None and o.whole for o in observed):
         ratios = np.stack([o.risk / e for o, e in zip(observed, expected, strict=True) if o is not None])
-        rows.append(limit_row(predictions, ratios, RISK, None))
+        rows.append(limit_row(predictions, ratios, last_errors(predictions), RISK, None))
     return rows
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,17 +15,15 @@ class Draws:
     """A design bound to a pool of n.
 
     Attributes:
-        method: a name of `kernels.weighted_draws.METHODS`, or a user's `numba.njit` function
-            (words, table, index, weight) -> size (`fastsgd.kernels.design_draws`).
+        method: a name of `kernels.weighted_draws.METHODS`.
         n, b: pool size, (mean) batch. most: largest size of a batch.
         members, starts, allocation: strata, see the kernel.
         weights: float64, of each stratum or sample.
         probabilities: float64[n] (importance).
         chances, lowest: distribution of the size (bernoulli).
-        table: float64 array of any shape that a user's function gets.
     """
 
-    method: Any
+    method: str
     n: int
     b: int
     most: int
@@ -37,12 +34,11 @@ class Draws:
     probabilities: NDArray[np.float64] | None = None
     chances: NDArray[np.uint64] = field(default_factory=lambda: np.zeros(1, np.uint64))
     lowest: int = 0
-    table: NDArray[np.float64] | None = None
 
     @property
     def epochs(self) -> bool:
         """Whether a batch depends on the ones before it in its epoch."""
-        return bool(self.method == "reshuffle")
+        return self.method == "reshuffle"
 
 
 def binomial(n: int, b: int) -> tuple[NDArray[np.uint64], int]:

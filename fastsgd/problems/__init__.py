@@ -7,6 +7,7 @@ wrong, the dimension if it can be told, and the size of the pool if there is one
 
 from __future__ import annotations
 
+import json
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -26,9 +27,16 @@ def module(spec: Spec) -> str:
     return "own" if ":" in spec.problem.kind else spec.problem.kind
 
 
+# A spec is checked before it is run, and its arms share their problem; the last is kept.
+_last: list[tuple[str, Problem]] = []
+
+
 def build(spec: Spec) -> Problem:
     """The problem of a spec of one arm, resolved to arrays."""
-    return import_module(f"fastsgd.problems.{module(spec)}").build(spec)
+    key = f"{module(spec)} {json.dumps(spec.canonical()['problem'], sort_keys=True)}"
+    if not _last or _last[0][0] != key:
+        _last[:] = [(key, import_module(f"fastsgd.problems.{module(spec)}").build(spec))]
+    return _last[0][1]
 
 
 def check(spec: Spec) -> list[str]:

@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from fastsgd.spec import Spec
 
 
-OF_ONES_OWN = ("fresh", "without-replacement", "with-replacement")
-
-
 def check(spec: Spec) -> list[str]:
     """Lines `key rule, got value; remedy` for every arm; empty when a run can start."""
     found = room.check(spec)
@@ -46,9 +43,6 @@ def _check_arm(spec: Spec) -> list[str]:
             f"sampling.design must be without-replacement or with-replacement on a pool of data, got {design.name}; "
             "choose how the pool is sampled"
         )
-    elif ":" in kind and design.name not in OF_ONES_OWN:
-        rule = f"sampling.design must be one of {', '.join(OF_ONES_OWN)} for a problem of one's own, got {design.name}"
-        lines.append(f"{rule}; the weighted designs are for a glm on a pool")
     elif pool_size is not None or not design.pooled:
         wrong = design.problems(spec.sampling.batch, pool_size)
         lines += wrong or ([] if lines else _of_pool(spec, design, pool_size))

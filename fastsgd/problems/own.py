@@ -18,17 +18,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from fastsgd.designs import Pool, Simulation
 from fastsgd.errors import InputError
 from fastsgd.problems.base import Arm, Array, Problem
 from fastsgd.problems.batches import Part, sampler_of
 from fastsgd.problems.matrices_check import check_file
 from fastsgd.problems.own_code import at_hand, code_of
 from fastsgd.problems.pilot import Geometry, Pilot, Wrong
+from fastsgd.problems.pools import array_of
 
 if TYPE_CHECKING:
     from fastsgd.spec import Spec
@@ -59,10 +62,6 @@ def check(spec: Spec) -> tuple[list[str], int | None, int | None]:
 
     section = cast("Own", spec.problem)
     d, n = section.dimension, None
-    allowed = ("fresh",) if section.data is None else ("without-replacement", "with-replacement")
-    if spec.sampling.design not in allowed:
-        rule = f"sampling.design must be {' or '.join(allowed)} for a problem of one's own"
-        return [f"{rule}, got {spec.sampling.design}; change it"], d, n
     if section.data is not None:
         try:
             n = len(_samples(spec))
@@ -95,6 +94,7 @@ def build(spec: Spec) -> ResolvedOwn:
         "optimum_error": geometry.optimum_error,
         "hessian_error": geometry.hessian_error,
         "noise_error": geometry.noise_error,
+        **geometry.parts,
     }
     if pilot.samples is not None:
         arrays["pool_samples"] = pilot.samples
@@ -141,6 +141,20 @@ class ResolvedOwn(Problem):
             return "the gradient is compiled for replicates side by side"
         return f"the gradient is compiled for one replicate at a time, which is slower: {self.pilot.kernels.reason}"
 
+    def pool(self, spec: Spec) -> Pool | None:
+        found, pilot = super().pool(spec), self.pilot
+        if found is None or pilot is None:
+            return found
+        return replace(found, compute=lambda: pilot.gradients(self.optimum))
+
+    def simulation(self, spec: Spec) -> Simulation | None:
+        pilot = self.pilot
+        if pilot is None or pilot.samples is not None:
+            return None
+        paired, cross = (cache(partial(of, self.optimum)) for of in (pilot.paired, pilot.cross))
+        variances = np.repeat([1.0, 1.0 / 12.0, 1.0], pilot.counts[:3])
+        return Simulation(self.noise, paired, cross, variances, lambda name: array_of(spec, name))
+
     def stepper(self, arms: Sequence[Arm]) -> OwnStepper:
         return OwnStepper(self.pilot, self.optimum, arms)
 
@@ -152,6 +166,9 @@ class OwnStepper:
         assert len({(arm.batch, arm.design) for arm in arms}) == 1, "arms share their batches"
         self._pilot, self._optimum, self._batch = pilot, optimum, arms[0].batch
         self._weighted, self._sampler = arms[0].draws is not None, None
+        coefficient = arms[0].coefficient
+        self._coefficient = np.zeros((0, 0)) if coefficient is None else np.ascontiguousarray(coefficient)
+        self._paired = arms[0].design == "antithetic"
         if pilot is not None and pilot.samples is not None:
             self._sampler = sampler_of(arms[0], pilot.size)
 
@@ -192,7 +209,8 @@ class OwnStepper:
 
         replicates = delta.shape[1]
         address = np.uint64(seed), np.uint64(first_replicate), np.uint64(first_step)
-        rest = (delta, self._optimum, pilot.params, pilot.counts, self._batch, sizes, *address)
+        design = pilot.counts, self._paired, self._coefficient
+        rest = (delta, self._optimum, pilot.params, *design, self._batch, sizes, *address)
         if pilot.kernels.lanes is None:
             tasks = min(replicates, 8 * numba.get_num_threads())
             pilot.kernels.scalar.advance(tasks, tasks, *rest)

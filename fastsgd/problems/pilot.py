@@ -30,6 +30,8 @@ _WIDTHS = tuple(2.0**-k for k in (3, 5, 7, 9, 11, 13))
 _NEWTON_WIDTH = 2.0**-9
 _LOSS_WIDTH = 2.0**-17
 _TESTED = 1024
+_LARGEST = 256  # dimension up to which H and G are kept by parts, 34 MB
+ANTITHETIC, CONTROL = 1, 2  # of `kernels.own_simulator.pilot`
 
 
 class Wrong(Exception):
@@ -38,7 +40,10 @@ class Wrong(Exception):
 
 @dataclass(frozen=True)
 class Geometry:
-    """theta* float64[d], H and G float64[d, d], and their standard errors of the same shapes."""
+    """theta* float64[d], H and G float64[d, d], and their standard errors of the same shapes.
+
+    parts: H and G by parts of the pilot, float64[32, d, d] by the names of `analysis.pilot_errors`; none on a pool.
+    """
 
     optimum: Array
     hessian: Array
@@ -46,6 +51,7 @@ class Geometry:
     optimum_error: Array
     hessian_error: Array
     noise_error: Array
+    parts: dict[str, Array]
 
 
 def _name(function: Any) -> str:
@@ -102,9 +108,33 @@ class Pilot:
         """Sums of gradients float64[chunks, P, d] at points float64[P, d]; g g' at the first float64[chunks, d, d]."""
         d = points.shape[1]
         sums, products = np.zeros((chunks, *points.shape)), np.zeros((chunks if second else 0, d, d))
-        points = np.ascontiguousarray(points)
-        self.kernels.scalar.pilot(chunks, points, self.params, self.source, size, np.uint64(0), sums, products)
+        self._collect(np.ascontiguousarray(points), chunks, size, sums, products)
         return sums, products
+
+    def _collect(self, points: Array, chunks: int, size: int, sums: Array, products: Array, how: int = 0) -> None:
+        by = () if self.samples is not None else (how,)
+        self.kernels.scalar.pilot(chunks, points, self.params, self.source, *by, size, np.uint64(0), sums, products)
+
+    def gradients(self, theta: Array) -> Array:
+        """Of every sample of a pool, float64[n, d]."""
+        return self.sums(theta[None], self.size, 1)[0][:, 0]
+
+    def paired(self, theta: Array) -> Array:
+        """Covariance of the mean gradient of an antithetic pair of simulated samples at theta, float64[d, d]."""
+        d, n = len(theta), self._total
+        sums, products = np.zeros((_CHUNKS, 1, d)), np.zeros((_CHUNKS, d, d))
+        self._collect(theta[None], _CHUNKS, self._chunk, sums, products, ANTITHETIC)
+        mean = sums[:, 0].sum(axis=0) / n
+        found: Array = products.sum(axis=0) / n - np.outer(mean, mean)
+        return 0.5 * (found + found.T)
+
+    def cross(self, theta: Array) -> Array:
+        """Cov(g, c) at theta of a gradient and the draws of its sample, float64[d, m]."""
+        d, n = len(theta), self._total
+        sums, products = np.zeros((_CHUNKS, 1, d)), np.zeros((_CHUNKS, d, int(self.counts.sum())))
+        self._collect(theta[None], _CHUNKS, self._chunk, sums, products, CONTROL)
+        found: Array = products.sum(axis=0) / n
+        return found
 
     def _means(self, points: Array) -> Array:
         """Mean gradients of each chunk, weighted so that their average is that of all: float64[chunks, P, d]."""
@@ -134,9 +164,9 @@ class Pilot:
         first = guess if given is None else given
         self._works(first)
         theta = self._newton(first) if given is None else given
-        hessian, error = self.hessian(theta)
+        hessian, error, chunks = self.hessian(theta)
         if self.code.hessian is not None:
-            hessian, error = self.given_hessian(theta, hessian, error)
+            hessian, error, chunks = self.given_hessian(theta, hessian, error)
         sums, products = self.sums(theta[None], _CHUNKS, self._chunk, second=True)
         n = self._total
         mean = sums[:, 0].sum(axis=0) / n
@@ -159,7 +189,10 @@ class Pilot:
             )
         random = self.samples is None and given is None
         optimum_error = np.sqrt(np.maximum(np.diagonal(inverse @ noise @ inverse), 0.0) / n) if random else 0.0 * theta
-        return Geometry(theta, hessian, 0.5 * (noise + noise.T), optimum_error, error, noise_error)
+        parts = {"hessian_parts": chunks, "noise_parts": products * (_CHUNKS / n) - np.outer(mean, mean)}
+        kept = {name: _merged(of) for name, of in parts.items() if self.samples is None and np.ptp(of, axis=0).any()}
+        kept = kept if theta.size <= _LARGEST else {}
+        return Geometry(theta, hessian, 0.5 * (noise + noise.T), optimum_error, error, noise_error, kept)
 
     def _works(self, theta: Array) -> None:
         from numba.core.errors import NumbaError
@@ -227,8 +260,8 @@ class Pilot:
             theta, here = theta + t * step, ahead
         return theta
 
-    def hessian(self, theta: Array) -> tuple[Array, Array]:
-        """H and its error, float64[d, d]. Raises Wrong if it is not symmetric or not positive definite."""
+    def hessian(self, theta: Array) -> tuple[Array, Array, Array]:
+        """H, its error, and H of each chunk. Raises Wrong if it is not symmetric or not positive definite."""
         best: tuple[float, Array, Array, Array] | None = None
         larger = None
         for width in _WIDTHS:
@@ -238,10 +271,10 @@ class Pilot:
             if larger is not None:
                 error = np.abs(larger - value) / 15.0 + random
                 if best is None or np.linalg.norm(error) < best[0]:
-                    best = float(np.linalg.norm(error)), value, error, random
+                    best = float(np.linalg.norm(error)), value, error, chunks
             larger = value
         assert best is not None
-        _, value, error, random = best
+        _, value, error, chunks = best
         gap = np.abs(value - value.T)
         if (gap > 8.0 * (error + error.T) + 1e-3 * np.abs(value).max()).any():
             i, j = sorted(int(k) for k in np.unravel_index(np.argmax(gap), gap.shape))
@@ -256,10 +289,10 @@ class Pilot:
                 f"problem.kind must have a positive definite Hessian at the optimum, got eigenvalues from {values[0]:.3g} "
                 f"to {values[-1]:.3g}; see if the gradient has the sign of an ascent, or add a ridge to the loss"
             )
-        return value, error
+        return value, error, chunks
 
-    def given_hessian(self, theta: Array, differences: Array, error: Array) -> tuple[Array, Array]:
-        """The user's Hessian at theta and its random error. Raises Wrong if differences of the gradient say otherwise."""
+    def given_hessian(self, theta: Array, differences: Array, error: Array) -> tuple[Array, Array, Array]:
+        """The user's Hessian at theta, its random error and that of each chunk. Raises Wrong if differences say otherwise."""
         from numba.core.errors import NumbaError
 
         from fastsgd.kernels.own import arguments, explain
@@ -270,6 +303,7 @@ class Pilot:
             if self.kernels.mean_hessian is not None:
                 value, random = np.full((d, d), np.nan), np.zeros((d, d))
                 self.kernels.mean_hessian(theta, *([self.params] if mean_takes_params else []), value)
+                chunks = value[None]
             else:
                 sums = np.zeros((_CHUNKS, d, d))
                 self.kernels.scalar.pilot_hessian(
@@ -289,4 +323,10 @@ class Pilot:
                 f"problem.hessian must be that of the mean loss, got {value[i, j]:.6g} in row {i}, column {j} (counted from "
                 f"0) where differences of the gradient say {differences[i, j]:.6g}; correct it"
             )
-        return 0.5 * (value + value.T), random
+        return 0.5 * (value + value.T), random, chunks
+
+
+def _merged(chunks: Array) -> Array:
+    """Symmetric means of pairs of chunks."""
+    pairs = 0.5 * (chunks[0::2] + chunks[1::2])
+    return np.asarray(0.5 * (pairs + np.swapaxes(pairs, 1, 2)))

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fastsgd.spec import Spec
     from fastsgd.spec.sections import Glm
 
+GRADIENTS = "pool_gradients"
 PAIRED, CROSS, VARIANCES = "antithetic_noise", "control_covariance", "control_variances"
 
 
@@ -61,9 +62,9 @@ def _glm_gradients(spec: Spec, features: Array, targets: Array, optimum: Array) 
 
 
 def _kept(arrays: Mapping[str, Any]) -> Array:
-    if "pool_gradients" not in arrays:
-        raise ValueError("this design needs the gradients of the pool, which were too many to be kept in the run")
-    return np.asarray(arrays["pool_gradients"])
+    if GRADIENTS not in arrays or not np.isfinite(arrays[GRADIENTS]).all():
+        raise ValueError("this design needs the gradients of the pool, which this run does not hold; predict the spec")
+    return np.asarray(arrays[GRADIENTS])
 
 
 def _glm_column(spec: Spec, features: Array, targets: Array, name: str) -> Array:

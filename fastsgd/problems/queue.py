@@ -17,7 +17,6 @@ lambda / largest_load the loss goes on along its tangent, so that an iterate tha
 
 from __future__ import annotations
 
-import json
 import math
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from fastsgd.spec import Spec
     from fastsgd.spec.simulated import Queue
 
+_PARTS = 32  # of the pilot, for errors of predictions
 _STREAMS = 1024
 
 
@@ -106,25 +106,14 @@ def check(spec: Spec) -> tuple[list[str], int, None]:
     return lines, d, None
 
 
-# Arms are built one by one and share their pilot; the last is kept.
-_last: list[tuple[str, SimulatedProblem]] = []
-
-
-def build(spec: Spec) -> SimulatedProblem:
-    """Optimum, Hessian and pilot of a checked spec."""
-    key = json.dumps(spec.canonical()["problem"], sort_keys=True)
-    if not _last or _last[0][0] != key:
-        _last[:] = [(key, _build(spec))]
-    return _last[0][1]
-
-
 def _queues(section: Queue) -> list[tuple[float, float]]:
     d = dimension(section)
     pairs = zip(each(section.arrival_rate, d), each(section.rate_cost, d), strict=True)
     return [(float(rate), float(cost)) for rate, cost in pairs]
 
 
-def _build(spec: Spec) -> SimulatedProblem:
+def build(spec: Spec) -> SimulatedProblem:
+    """Optimum, Hessian and pilot of a checked spec."""
     section = cast("Queue", spec.problem)
     queues = _queues(section)
     d, optimum, hessian = len(queues), np.empty(len(queues)), np.zeros((len(queues), len(queues)))
@@ -136,6 +125,7 @@ def _build(spec: Spec) -> SimulatedProblem:
     samples = -(-section.pilot // _STREAMS)
     second = np.diagonal(simulator.moments(optimum, samples, section.pilot_seed)[1], axis1=1, axis2=2) / samples
     noise = np.diag([math.fsum(column) / _STREAMS for column in second.T])
+    parts = second.reshape(_PARTS, -1, d).mean(axis=1)[:, :, None] * np.eye(d)
     errors = np.diag(second.std(axis=0, ddof=1) / math.sqrt(_STREAMS))
     return SimulatedProblem(
         kind="queue",
@@ -144,7 +134,7 @@ def _build(spec: Spec) -> SimulatedProblem:
         hessian=hessian,
         noise=noise,
         metric=metric_matrix(spec, hessian=hessian, noise=noise),
-        arrays={"noise_error": errors},
+        arrays={"noise_error": errors, "noise_parts": parts},
         simulator=simulator,
     )
 

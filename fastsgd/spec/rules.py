@@ -200,12 +200,14 @@ def _own(raw: Raw) -> Iterator[Issue]:
 
 def _design(raw: Raw, kind: str) -> Iterator[Issue]:
     generated = kind == "glm" and "generate" in table(raw, "problem", "data")
+    drawn = kind == "own" and "data" not in table(raw, "problem")
     yield from sampling.check(
         raw,
         sections.has_pool(raw.get("problem")),
         _what(raw, kind),
         either=generated,
-        simulated=generated or kind in ("newsvendor", "queue"),
+        simulated=generated or drawn or kind in ("newsvendor", "queue"),
+        gaussian=kind in ("quadratic", "ou"),
     )
 
 

@@ -82,8 +82,13 @@ class Sampling(Table):
 KEYS = tuple(Sampling.model_fields)
 
 
-def check(raw: Raw, pool: bool, what: str, either: bool = False, simulated: bool = False) -> Iterator[Issue]:
-    """What is wrong between the keys of a raw [sampling]; `what` names the problem, which `either` has a pool or not."""
+def check(
+    raw: Raw, pool: bool, what: str, either: bool = False, simulated: bool = False, gaussian: bool = False
+) -> Iterator[Issue]:
+    """What is wrong between the keys of a raw [sampling]; `what` names the problem, which `either` has a pool or not.
+
+    simulated: samples are made of draws; gaussian: noise is Gaussian with a covariance that is given.
+    """
     from fastsgd import designs
 
     table = raw.get("sampling")
@@ -112,8 +117,11 @@ def check(raw: Raw, pool: bool, what: str, either: bool = False, simulated: bool
         )
         return
     if isinstance(design, designs.SimulationDesign) and not simulated:
-        rule = f"sampling.design = {show(name)} is for problems simulated from draws (newsvendor, queue, glm with generate)"
-        yield Issue("sampling.design", f"{rule}, got {what}; give another design")
+        rule = (
+            f"sampling.design = {show(name)} is for problems simulated from draws (newsvendor, queue, glm with generate"
+        )
+        why = "; the noise is Gaussian, linear in its draws, so that nothing would be left of it" if gaussian else ""
+        yield Issue("sampling.design", f"{rule}, one of your own), got {what}{why}; give another design")
     for key in KEYS:
         if key in table and key not in (*BASIC, *design.needs, *design.takes):
             rule = f'sampling.{key} has no use with sampling.design = "{name}", got {show(table[key])}'

@@ -474,3 +474,4 @@ def _table():
 
 FRONTS = _table()
 SQUARE_ROOT = FRONTS[c_library.sqrt]
+EXPONENTIAL, LOGARITHM = FRONTS[c_library.exp], FRONTS[c_library.log]

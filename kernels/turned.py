@@ -1,11 +1,9 @@
 """Antithetic draws and control variates of `stream.Stream`, on numbers and on vectors of lanes alike."""
 
-import math
-
 from ._jit import inline
-from .lane_calls import FRONTS
+from .lane_calls import EXPONENTIAL, LOGARITHM
 
-_exp, _log = FRONTS[math.exp], FRONTS[math.log]
+_exp, _log = EXPONENTIAL, LOGARITHM
 
 
 @inline

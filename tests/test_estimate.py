@@ -59,6 +59,32 @@ def test_estimates_and_robust_errors_are_those_of_statsmodels(data, family):
     assert not np.allclose(errors, np.sqrt(np.diagonal(np.linalg.inv(found.fit.hessian)) / N), rtol=0.005)
 
 
+def test_huber_is_the_robust_fit_of_statsmodels(data, tmp_path):
+    """At scale 1: theta*, and the sandwich from its residuals; classical errors as a control. Then a spec that loads."""
+    path, X, y = data("linear")
+    y = y + np.where(np.arange(N) % 10 == 0, 40.0, 0.0)
+    np.savez(path, X=X, y=y)
+    Z, c = sm.add_constant(X), 1.5
+    one = np.sqrt((N - 4) / N)  # statsmodels multiplies a given scale by the inverse
+    referee = sm.RLM(y, Z, M=sm.robust.norms.HuberT(c)).fit(scale_est=lambda residuals: one, tol=1e-12, maxiter=500)
+    psi, inside = np.clip(y - Z @ referee.params, -c, c), np.abs(y - Z @ referee.params) <= c
+    inverse = np.linalg.inv(Z.T @ (Z * inside[:, None]))
+    errors = np.sqrt(np.diagonal(inverse @ (Z.T @ (Z * (psi**2)[:, None])) @ inverse))
+    for standardize, memory in ((True, 2**30), (False, 0)):
+        found = estimate(path, "huber", threshold=c, bootstrap=0, standardize=standardize, in_memory=memory)
+        values, robust = found.fit.in_columns()
+        assert values == pytest.approx(referee.params, rel=1e-6, abs=1e-8)
+        assert robust == pytest.approx(errors, rel=1e-5)
+    assert not np.allclose(robust, sm.OLS(y, Z).fit(cov_type="HC0").bse, rtol=0.2)
+    spec = estimate(path, "huber", threshold=c, bootstrap=30).spec_tables()
+    problem = fastsgd.problems.build(next(iter(fastsgd.load_spec(spec).arm_specs().values())))
+    assert problem.noise == pytest.approx(
+        estimate(path, "huber", threshold=c, bootstrap=0).fit.noise, rel=1e-6, abs=1e-9
+    )
+    with pytest.raises(InputError, match="for the family huber"):
+        estimate(path, "linear", threshold=c)
+
+
 @pytest.mark.parametrize(("name", "family"), [("longley", "linear"), ("spector", "probit"), ("randhie", "poisson")])
 def test_data_sets_of_statsmodels(tmp_path, name, family):
     data = getattr(sm.datasets, name).load_pandas()

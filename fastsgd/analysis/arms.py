@@ -59,7 +59,7 @@ def step_size_groups(predictions: Sequence[Prediction]) -> list[list[int]]:
     found: dict[tuple[bytes, bytes, str], list[int]] = {}
     for place, p in enumerate(predictions):
         if not p.exact and p.testable and p.model.schedule.constant:
-            key = p.sigma.tobytes(), p.model.hessian.tobytes(), p.model.spec.start.model_dump_json()
+            key = p.sigma.tobytes(), p.model.hessian.tobytes(), repr(p.model.spec.start)
             found.setdefault(key, []).append(place)
     sizes = {place: p.model.schedule.size for place, p in enumerate(predictions) if p.model.schedule.constant}
     return [group for group in found.values() if 1 < len(group) == len({sizes[place] for place in group})]

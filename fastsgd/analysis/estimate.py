@@ -20,7 +20,7 @@ from fastsgd.spec import chunks, toml
 
 Array = NDArray[np.float64]
 
-FAMILIES = ("linear", "logistic", "poisson", "probit")
+FAMILIES = ("linear", "logistic", "poisson", "probit", "huber")
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ class Estimate:
             "target": self.target,
             "family": at.family,
             "ridge": fit.ridge,
+            "threshold": at.threshold if at.family == "huber" else None,
             "rows": at.rows,
             "dimension": at.dimension,
             "in_memory": self.in_memory,
@@ -107,6 +108,7 @@ class Estimate:
                 "kind": "glm",
                 "family": at.family,
                 "ridge": fit.ridge,
+                **({"threshold": at.threshold} if at.family == "huber" else {}),
                 "data": {"file": name, "target": self.target, "standardize": standardised, "intercept": at.intercept},
             },
             "sampling": {"design": "without-replacement", "batch": step.batch},
@@ -151,6 +153,7 @@ def estimate(
     *,
     target: str = "y",
     ridge: float = 0.0,
+    threshold: float | None = None,
     batches: Sequence[int] = (),
     rank: int | None = None,
     bootstrap: int = 100,
@@ -164,8 +167,9 @@ def estimate(
 
     Args:
         data: CSV, NPZ or HDF5 file, read in chunks when it is larger than `in_memory` bytes.
-        family: linear, logistic, poisson or probit. target: column or array; an HDF5 path such as train/y is fine.
+        family: linear, logistic, poisson, probit or huber. target: column or array; an HDF5 path such as train/y is fine.
         ridge: penalty (ridge/2)|theta|^2, the intercept included.
+        threshold: of huber, residuals beyond which the loss is linear; default 1.
         batches: batches to give step sizes for; default: the suggested one.
         rank: also approximate G in a stream by this rank.
         bootstrap: resamples for the errors; 0 for none.
@@ -178,9 +182,13 @@ def estimate(
         raise InputError(f"the family must be one of {', '.join(FAMILIES)}, got {family!r}")
     if not 0.0 <= ridge < np.inf:
         raise InputError(f"the ridge must be >= 0, got {ridge:g}")
+    if threshold is not None and family != "huber":
+        raise InputError(f"a threshold is for the family huber, got {threshold:g} with {family}; leave it out")
+    if threshold is not None and not 0.0 < threshold < np.inf:
+        raise InputError(f"the threshold must be > 0, got {threshold:g}")
     path = Path(data)
     table = chunks.open_table(path, target, in_memory)
-    at = features(table, family, standardize, intercept)
+    at = features(table, family, standardize, intercept, 1.0 if threshold is None else threshold)
     for batch in batches:
         if not 1 <= batch <= at.rows:
             raise InputError(f"a batch must be between 1 and the {at.rows} rows of {path}, got {batch}")

@@ -41,8 +41,8 @@ def resamples(of: Fit, count: int, seed: int = 0) -> list[Resample]:
     for X, y, Z, w in _rows(at, count, seed):
         z = X @ of.theta
         total += w.sum(axis=0)
-        gradient += w.T @ (X * score(at.family, z, y)[:, None])
-        hessian += (w * curvature(at.family, z, y)[:, None]).T @ Z
+        gradient += w.T @ (X * score(at.family, z, y, at.threshold)[:, None])
+        hessian += (w * curvature(at.family, z, y, at.threshold)[:, None]).T @ Z
     thetas = np.empty((count, d))
     usable = np.ones(count, dtype=np.bool_)
     for b in range(count):
@@ -56,11 +56,11 @@ def resamples(of: Fit, count: int, seed: int = 0) -> list[Resample]:
     for X, y, Z, w in _rows(at, count, seed):
         z = np.ascontiguousarray(X @ thetas.T)
         flat, repeated = z.ravel(), np.repeat(y, count)
-        s = score(at.family, flat, repeated).reshape(z.shape)
+        s = score(at.family, flat, repeated, at.threshold).reshape(z.shape)
         mean += (w * s).T @ X
         S += (w * s * s).T @ Z
-        H += (w * curvature(at.family, flat, repeated).reshape(z.shape)).T @ Z
-        F += (w * information(at.family, flat).reshape(z.shape)).T @ Z
+        H += (w * curvature(at.family, flat, repeated, at.threshold).reshape(z.shape)).T @ Z
+        F += (w * information(at.family, flat, at.threshold).reshape(z.shape)).T @ Z
     found = []
     for b in np.flatnonzero(usable).tolist():
         n, centre = total[b], mean[b] / total[b]

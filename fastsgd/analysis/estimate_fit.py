@@ -24,6 +24,7 @@ from fastsgd.theory.streaming import FrequentDirections, LowRank
 Array = NDArray[np.float64]
 
 ITERATIONS = 100
+REWEIGHTED = 40
 SEPARATED = 1e-6  # scores of a binary target that are all below this: no maximum of the likelihood
 SINGULAR = 1e-13  # smallest over largest eigenvalue of the Hessian scaled to unit diagonal
 
@@ -35,6 +36,7 @@ class Features:
     Attributes:
         names: of the d coordinates; rows: n.
         mean, scale: float64[p] of the columns; 0 and 1 unless standardised (scale: over n).
+        threshold: of the family huber.
     """
 
     table: Table
@@ -44,6 +46,7 @@ class Features:
     mean: Array
     scale: Array
     intercept: bool
+    threshold: float = 1.0
 
     def __iter__(self) -> Iterator[tuple[Array, Array]]:
         """Chunks (float64[m, d], float64[m])."""
@@ -69,7 +72,9 @@ class Features:
         return C
 
 
-def features(table: Table, family: str, standardize: bool = True, intercept: bool = True) -> Features:
+def features(
+    table: Table, family: str, standardize: bool = True, intercept: bool = True, threshold: float = 1.0
+) -> Features:
     """One pass over a table: checks of the target, moments of the columns.
 
     Raises:
@@ -112,7 +117,7 @@ def features(table: Table, family: str, standardize: bool = True, intercept: boo
     if intercept and "intercept" in names:
         raise InputError('there must be no column "intercept" when one is added; rename it, or add none')
     names = ["intercept", *names] if intercept else names
-    return Features(table, family, tuple(names), n, mean, scale, intercept)
+    return Features(table, family, tuple(names), n, mean, scale, intercept, threshold)
 
 
 @dataclass(frozen=True)
@@ -132,9 +137,9 @@ def slope(at: Features, theta: Array, ridge: float) -> Slope:
     with np.errstate(over="ignore", invalid="ignore"):
         for X, y in at:
             z = X @ theta
-            s = score(at.family, z, y)
+            s = score(at.family, z, y, at.threshold)
             gradient += X.T @ s
-            hessian += X.T @ (X * curvature(at.family, z, y)[:, None])
+            hessian += X.T @ (X * curvature(at.family, z, y, at.threshold)[:, None])
             top = max(top, float(np.max(np.abs(s))))
             entry = max(entry, float(np.max(np.abs(s) * np.max(np.abs(X), axis=1))))
     return Slope(gradient / n + ridge * theta, _symmetric(hessian / n) + ridge * np.eye(d), top, entry)
@@ -149,6 +154,8 @@ def optimum(at: Features, ridge: float) -> tuple[Array, int]:
         InputError: singular Hessian (dependent columns), or classes that the columns separate.
     """
     theta, passes = np.zeros(at.dimension), 1
+    if at.family == "huber":
+        theta, passes = _reweighted(at, ridge)
     here = slope(at, theta, ridge)
     for _ in range(ITERATIONS):
         step = _newton_step(here, at.names)
@@ -173,6 +180,31 @@ def optimum(at: Features, ridge: float) -> tuple[Array, int]:
         if smaller == 0.0:
             return theta, passes
     raise InputError(f"an optimum must be found within {ITERATIONS} Newton steps, got none; give a larger ridge")
+
+
+def _reweighted(at: Features, ridge: float) -> tuple[Array, int]:
+    """Near the optimum of a huber loss, and the passes made: least squares, then weights min(1, c/|r|), each a descent.
+
+    The Hessian of a point far away may be singular: all residuals are beyond the threshold.
+    """
+    d = at.dimension
+    theta: Array = np.zeros(d)
+    for k in range(REWEIGHTED):
+        products, sums = ridge * at.rows * np.eye(d), np.zeros(d)
+        for X, y in at:
+            r = np.abs(X @ theta - y)
+            w = np.ones_like(r) if k == 0 else at.threshold / np.maximum(r, at.threshold)
+            products += X.T @ (X * w[:, None])
+            sums += X.T @ (w * y)
+        try:
+            new: Array = np.asarray(np.linalg.solve(products, sums), dtype=np.float64)
+        except np.linalg.LinAlgError:
+            return theta, k + 2
+        moved = float(np.max(np.abs(new - theta)))
+        theta = new
+        if moved <= 1e-3 * float(np.max(np.abs(theta))):
+            break
+    return theta, k + 2
 
 
 def _newton_step(at: Slope, names: tuple[str, ...]) -> Array:
@@ -233,9 +265,9 @@ def fit(at: Features, ridge: float = 0.0, rank: int | None = None) -> Fit:
     sketch = None if rank is None else FrequentDirections(d, rank)
     for X, y in at:
         z = X @ theta
-        g = X * score(at.family, z, y)[:, None] + ridge * theta  # mean 0 over the table
-        H += X.T @ (X * curvature(at.family, z, y)[:, None])
-        F += X.T @ (X * information(at.family, z)[:, None])
+        g = X * score(at.family, z, y, at.threshold)[:, None] + ridge * theta  # mean 0 over the table
+        H += X.T @ (X * curvature(at.family, z, y, at.threshold)[:, None])
+        F += X.T @ (X * information(at.family, z, at.threshold)[:, None])
         S += g.T @ g
         if sketch is not None:
             sketch.update(g)

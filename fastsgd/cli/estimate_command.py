@@ -7,7 +7,7 @@ import click
 from fastsgd.cli import options
 from fastsgd.cli.output import note, result, result_json
 
-FAMILIES = ("linear", "logistic", "poisson", "probit")
+FAMILIES = ("linear", "logistic", "poisson", "probit", "huber")
 
 
 @click.command("estimate")
@@ -17,6 +17,9 @@ FAMILIES = ("linear", "logistic", "poisson", "probit")
 @click.option(
     "--ridge", type=click.FloatRange(min=0), default=0.0, show_default=True, help="Penalty (ridge/2)|theta|^2."
 )
+@click.option("--threshold", type=click.FloatRange(min=0, min_open=True), metavar="C",
+    help="Of huber: residuals beyond it count linearly.  [default: 1]",
+)  # fmt: skip
 @click.option(
     "--batch", "batches", type=click.IntRange(min=1), multiple=True, help="Step sizes for this batch; repeatable."
 )
@@ -44,6 +47,7 @@ def command(
     family: str,
     target: str,
     ridge: float,
+    threshold: float | None,
     batches: tuple[int, ...],
     rank: int | None,
     bootstrap: int,
@@ -64,6 +68,7 @@ def command(
     Examples:
       fastsgd estimate runs/data/wdbc.csv --family logistic --target malignant --ridge 0.01
       fastsgd estimate big.h5 --family linear --target train/y --batch 32 --batch 256 --bootstrap 0
+      fastsgd estimate prices.csv --family huber --threshold 1.345
       fastsgd estimate x.npz --family poisson --rank 10 --spec x.toml --json
     """
     from fastsgd.analysis.estimate import estimate
@@ -71,8 +76,8 @@ def command(
     if spec is not None and (spec.exists() or not spec.parent.is_dir()):
         raise click.UsageError(f"{spec} {'is there already' if spec.exists() else 'has no folder'}; give another FILE.")
     found = estimate(
-        data, family, target=target, ridge=ridge, batches=batches, rank=rank, bootstrap=bootstrap, epochs=epochs,
-        standardize=standardize, intercept=intercept, in_memory=memory * 2**20,
+        data, family, target=target, ridge=ridge, threshold=threshold, batches=batches, rank=rank, bootstrap=bootstrap,
+        epochs=epochs, standardize=standardize, intercept=intercept, in_memory=memory * 2**20,
     )  # fmt: skip
     result_json(found.as_dict()) if as_json else result(found.to_text())
     if spec is not None:

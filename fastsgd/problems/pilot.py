@@ -243,7 +243,7 @@ class Pilot:
             )
 
     def _newton(self, theta: Array) -> Array:
-        here = self.mean(theta)
+        here, stalled = self.mean(theta), 0
         for _ in range(60):
             jacobian = self.jacobian(theta, _NEWTON_WIDTH).mean(axis=0)
             values, vectors = np.linalg.eigh(0.5 * (jacobian + jacobian.T))
@@ -257,7 +257,11 @@ class Pilot:
                 t *= 0.5
             else:
                 return theta
+            # A gradient of the wrong sign leads nowhere, at the price of twenty passes a step.
+            stalled += bool(np.linalg.norm(ahead) > 0.99 * np.linalg.norm(here))
             theta, here = theta + t * step, ahead
+            if stalled > 5:
+                return theta
         return theta
 
     def hessian(self, theta: Array) -> tuple[Array, Array, Array]:

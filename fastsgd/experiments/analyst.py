@@ -43,7 +43,10 @@ def main() -> None:
     out, sys.stdout = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8"), sys.stderr
 
     for line in sys.stdin:
-        print(json.dumps(answer(json.loads(line))), file=out, flush=True)
+        try:
+            print(json.dumps(answer(json.loads(line))), file=out, flush=True)
+        except BrokenPipeError:  # who asked was killed
+            os._exit(0)
 
 
 if __name__ == "__main__":

@@ -56,6 +56,7 @@ PLACES = [
 ]  # fmt: skip
 SOUND = [
     "run.h5", "half.h5", "one.h5", "two.h5", "pool.h5", "spec.toml", "good.csv.toml", "good.py.toml", "good.npy.toml",
+    *(f"{kind}.toml" for kind in junk.PROBLEMS),
     "good.csv", "table.npz", "study",
 ]  # fmt: skip
 
@@ -198,6 +199,8 @@ def _option(rng: random.Random, parameter: Any, names: Sequence[str]) -> list[st
             if rng.random() < 0.5
             else sorted(all_keys(Spec))
         )
+        if rng.random() < 0.4:
+            keys = [key for key in sorted(all_keys(Spec)) if key.startswith("problem.")]
         values = rng.sample(VALUES, rng.choice([1, 2, 3]) if key == "vary" else 1)
         return [flag, f"{rng.choice(keys)}={','.join(values)}"]
     table = {

@@ -39,6 +39,14 @@ size = 0.1
 [record]
 steps = [2, 5]
 """
+PROBLEMS = {
+    "newsvendor": "dimension = 2\ncost = 1.0\nprice = 3.0\ndemand = { mean = 5.0, deviation = 1.5, correlation = 0.5 }",
+    "queue": "arrival_rate = [1.0, 0.5]\nrate_cost = 0.5\ncustomers = 5\npilot = 65536",
+    "portfolio": "smoothing = 0.125\nridge = 0.25\n"
+    "scenarios = { generate = { samples = 50, assets = 3, mean = [0.1, 0.2, 0.05], deviation = 0.25 } }",
+    "ou": "time_step = 0.1\nhessian = { eigenvalues = [1.0, 2.0] }\nnoise = { eigenvalues = [1.0, 3.0] }",
+    "glm": 'family = "huber"\nridge = 0.1\ndata = { generate = { samples = 40, dimension = 2, contamination = 0.25 } }',
+}
 CODE = "import numba\n\n\n@numba.njit\ndef gradient(theta, sample, out):\n    out[0] = theta[0] - sample.normals[0]\n"
 
 
@@ -206,3 +214,9 @@ def make(folder: Path) -> None:
     places(folder)
     specs(folder)
     (folder / "spec.toml").write_text(SPEC, encoding="utf-8")
+    head, _, rest = SPEC.partition("[problem]")
+    _, _, rest = rest.partition("[sampling]")
+    for kind, text in PROBLEMS.items():
+        design = 'design = "without-replacement"\n' if kind == "portfolio" else ""
+        whole = f'{head}[problem]\nkind = "{kind}"\n{text}\n[sampling]\n{design}{rest.lstrip()}'
+        (folder / f"{kind}.toml").write_text(whole, encoding="utf-8")

@@ -47,7 +47,7 @@ def export(
         raise InputError(f"format must be one of {', '.join(FORMATS)}, got {format!r}")
     opened = run if isinstance(run, store.Run) else store.open_run(run)
     target = Path(path) if path is not None else opened.path.with_suffix(SUFFIX[format])
-    check_target(target, force and target.resolve() != opened.path.resolve())
+    check_target(target, force and not (target.exists() and target.samefile(opened.path)))
     write = {"netcdf": _netcdf, "zarr": _zarr, "csv": _csv}[format]
     _in_place(target, lambda work: write(opened, work))
     return target

@@ -1,5 +1,6 @@
 """Odd files and odd command lines: exit codes, a reason, no traceback, no hang; `scripts/verify fuzz` does thousands."""
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -101,3 +102,34 @@ def test_matrices_whose_products_overflow_are_refused(value, said, tmp_path, mon
     monkeypatch.chdir(tmp_path)
     assert exit_code(["predict", "x.npy.toml"]) == 2
     assert said in capsys.readouterr().err
+
+
+FOUND = [
+    "export run.h5 --format csv -o loop.h5 --force",
+    "plot run.h5 -o ''",
+    "estimate narrow.csv --family linear",
+    "predict run.h5 --assume step.size=1979-05-27",
+    "sweep spec.toml --vary step.size=1979-05-27,0.1 -o study --threads 1",
+    "predict /proc/self/mem",
+    "sweep spec.toml --vary step.size=0.1,0.05 --threads 99999999999999",
+    "plan spec.toml --batches inf",
+    "plan spec.toml --budget 18446744073709551616",
+    f"verify {'a' * 300}",
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("line", FOUND)
+def test_what_the_fuzz_has_found(line, tmp_path, monkeypatch):
+    """Each was a traceback or never ended."""
+    junk.places(tmp_path)
+    (tmp_path / "spec.toml").write_text(junk.SPEC)
+    (tmp_path / "narrow.csv").write_text("a,b,y\n" + "".join(f"{k % 7},{1e-9 * k},{k % 2}\n" for k in range(12)))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FASTSGD_TRACEBACK", "1")
+    if "run.h5" in line:
+        assert fuzz.case(["run", "spec.toml", "-o", "run.h5"])[0] == 0
+    arguments = shlex.split(line)
+    code, out, err = fuzz.case(arguments)
+    assert fuzz.wrong(arguments, code, out, err) is None, err
+    assert code in (0, 2) or (line.startswith("sweep") and code == 1)

@@ -112,7 +112,8 @@ def steps_for(batch: int, rows: int, geometry: Geometry, plateau: Plateau, epoch
     steps = -math.log(FORGOTTEN)
     low = steps * batch / (geometry.smallest_curvature * epochs * rows)
     suggested = 0.5 * high
-    needed = steps / -math.log1p(-min(suggested * geometry.smallest_curvature, 0.999)) * batch / rows
+    shrunk = min(suggested * geometry.smallest_curvature, 0.999)
+    needed = steps / -math.log1p(-shrunk) * batch / rows if shrunk > 0 else math.inf
     return Steps(batch, low, high, stable, quiet, suggested, needed)
 
 

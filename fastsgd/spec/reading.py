@@ -11,7 +11,8 @@ def why_unreadable(path: Path) -> str | None:
             return "is a folder; give a file"
         if path.exists() and not path.is_file():
             return "is a pipe, socket or device; give a file on disk"  # opening a pipe would wait for its writer
-        with path.open("rb"):
+        with path.open("rb") as file:
+            file.read(1)  # some files open and fail then
             return None
     except FileNotFoundError:
         return f"is not there; {_nearby(path)}"

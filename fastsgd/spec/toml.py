@@ -4,6 +4,7 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping
+from datetime import date, time
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,8 @@ def value(item: Any) -> str:
         return json.dumps(item, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(item, (int, float)):
         return repr(item)
+    if isinstance(item, (date, time)):  # also a datetime
+        return item.isoformat()
     if isinstance(item, Mapping):
         pairs = ", ".join(f"{join_key([key])} = {value(below)}" for key, below in item.items())
         return f"{{ {pairs} }}" if pairs else "{}"

@@ -106,7 +106,9 @@ def write_index(folder: Path, index: Index) -> None:
     """Put a new index in place of the old one at once; RunError if the disk fails."""
     temporary = folder / f".{INDEX}.{os.getpid()}.partial"
     try:
-        temporary.write_text(json.dumps(index.document(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        temporary.write_text(
+            json.dumps(index.document(), indent=1, allow_nan=False, default=str) + "\n", encoding="utf-8"
+        )
         temporary.replace(folder / INDEX)
     except OSError as error:
         raise RunError(f"cannot write {folder / INDEX}: {error.strerror or error}") from error

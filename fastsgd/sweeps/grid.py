@@ -109,12 +109,12 @@ def _cell(spec: Spec, values: dict[str, Any], name: str, independent: bool) -> C
 
 def own_seed(seed: int, values: Mapping[str, Any]) -> int:
     """A cell's own 64-bit seed: the first 8 bytes of SHA-256 of the base seed and the cell's values (canonical JSON)."""
-    text = json.dumps([seed, dict(values)], sort_keys=True, separators=(",", ":"))
+    text = json.dumps([seed, dict(values)], sort_keys=True, separators=(",", ":"), default=str)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
 
 
 def _text(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)  # dates
 
 
 def _names(keys: Sequence[str], points: Sequence[Mapping[str, Any]]) -> list[str]:

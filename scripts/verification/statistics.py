@@ -94,6 +94,30 @@ KINDS: dict[str, dict[str, Any]] = {
         "record": {"steps": [40]},
         "arms": {"a": {}, "b": {"step.size": 0.05}},
     },
+    "portfolio": {
+        "problem": {
+            "kind": "portfolio",
+            "smoothing": 0.5,
+            "ridge": 0.5,
+            "scenarios": {"generate": {"samples": 60, "assets": 3, "mean": [0.1, 0.2, 0.05], "deviation": 0.25}},
+        },
+        "sampling": {"batch": 8, "design": "without-replacement"},
+        "step": {"size": 0.1},
+        "record": {"steps": [120]},
+        "arms": {"a": {}, "b": {"step.size": 0.05}},
+    },
+    "fresh": {
+        "problem": {
+            "kind": "glm",
+            "family": "logistic",
+            "ridge": 0.1,
+            "data": {"generate": {"dimension": 2, "seed": 4}},
+        },
+        "sampling": {"batch": 6, "design": "fresh"},
+        "step": {"size": 0.2},
+        "record": {"steps": [80]},
+        "arms": {"a": {}, "b": {"step.size": 0.1}},
+    },
     "own": {
         "problem": {"kind": "own.py:gradient", "dimension": 2, "normals": 2, "guess": [0.1, -0.1], "pilot": 2**20},
         "sampling": {"batch": 4},
@@ -111,6 +135,7 @@ KINDS: dict[str, dict[str, Any]] = {
         "linear", record={"steps": _SAMPLED, "average": _AVERAGE}, start={"kind": "stationary"}
     ),
 }
+LONG = ("portfolio",)  # minutes: not in the tests
 CONTROL = "step.size=0.11"
 CONTROLS = {
     "decaying": "step.size=1.1",
@@ -118,6 +143,8 @@ CONTROLS = {
     "logistic": "sampling.batch=7",
     "newsvendor": "sampling.batch=18",
     "queue": "sampling.batch=5",
+    "portfolio": "sampling.batch=9",
+    "fresh": "sampling.batch=7",
     "own": "sampling.batch=5",
     "averages of a decaying step": "step.size=1.1",
     "averages on a pool": "sampling.batch=7",
@@ -128,6 +155,8 @@ SIZES = {
     "logistic": 256,
     "newsvendor": 256,
     "queue": 256,
+    "portfolio": 256,
+    "fresh": 256,
     "own": 256,
 }  # replicates of a group where errors come from the sample
 

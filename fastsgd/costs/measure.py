@@ -82,6 +82,7 @@ def measure(spec: Any, threads: int | None = None, seconds: float = SECONDS, clo
 def _step(plan: Plan, count: int, seconds: float, clock: Clock) -> tuple[float, float]:
     """Seconds of a step of a replicate, and the relative standard deviation between repeats."""
     wave = Wave(replace(plan, steps=np.array([2**40]), samples=None), plan.first, count, 0)
+    wave.advance(1)  # what is loaded at the first step is not of the steps
     steps, share = 1, seconds / REPEATS
     while True:  # as many steps as fill a repeat, as the engine does with its segments
         begun = clock()

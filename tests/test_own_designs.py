@@ -185,3 +185,23 @@ def problems_of(folder, problem, **sampling):
     lines = problems.check(load_spec(spec, base=folder))
     if lines:
         raise SpecError(lines)
+
+
+def test_a_budget_is_planned_for_own_problems(folder):
+    from fastsgd.analysis.budget import budget
+
+    spec = {
+        "name": "own", "seed": 3, "replicates": 8, "sampling": {"batch": 6}, "step": {"size": 0.1}, "start": {"value": 1.0},
+        "problem": {"kind": "code.py:logistic", "dimension": 3, "data": {"file": "pool.npy"}}, "record": {"steps": [40]},
+    }  # fmt: skip
+    twin = spec | {
+        "problem": {
+            "kind": "glm", "family": "logistic", "metric": "hessian",
+            "data": {"file": "pool.csv", "target": "y", "standardize": False, "intercept": False},
+        }
+    }  # fmt: skip
+    mine, theirs = (
+        budget(load_spec(tables, base=folder), 2000, batches=[2, 8], sizes=[0.05, 0.1]) for tables in (spec, twin)
+    )
+    assert np.allclose(mine.risk, theirs.risk, rtol=1e-6)
+    assert not np.allclose(mine.risk[0], mine.risk[1], rtol=1e-2)

@@ -175,8 +175,8 @@ def budget(spec: Any, calls: int, batches: Sequence[int] = (), sizes: Sequence[f
         InputError: a budget below 1, a batch that is larger than the budget or the pool, no stable step size.
     """
     model = from_spec(spec)[0]
-    if spec.problem.kind not in KINDS:
-        raise InputError(f"plan --budget is for problems {', '.join(KINDS)}, got {spec.problem.kind}")
+    if spec.problem.kind not in KINDS and ":" not in spec.problem.kind:
+        raise InputError(f"plan --budget is for problems {', '.join(KINDS)} and your own, got {spec.problem.kind}")
     if not model.design.independent:
         raise InputError(
             f"plan --budget has no prediction for sampling.design = {model.design.name}; give another design"
@@ -218,7 +218,17 @@ def _batches(surface: Surface, wanted: Sequence[int]) -> list[int]:
     if wanted:
         return sorted(set(wanted))
     top = max(1, min(calls // FEWEST_STEPS, pool or calls, 2**16))
-    return [2**k for k in range(top.bit_length())]
+    powers = [2**k for k in range(top.bit_length())]
+    # Pairs and strata need batches of some sizes.
+    return [b for b in powers if _possible(surface.model, b)] or powers
+
+
+def _possible(model: Model, batch: int) -> bool:
+    try:
+        model.with_batch(batch).gradient_covariance()
+    except InputError:
+        return False
+    return True
 
 
 def _sizes(surface: Surface, batches: Sequence[int], wanted: Sequence[float]) -> Array:

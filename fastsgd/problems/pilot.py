@@ -289,9 +289,11 @@ class Pilot:
         value = 0.5 * (value + value.T)
         values = np.linalg.eigvalsh(value)
         if not values[0] > 1e-10 * np.abs(values).max():
+            j = int(np.argmin(np.diagonal(value)))
+            falling = f" (d g[{j}] / d theta[{j}] = {value[j, j]:.3g})" if value[j, j] < 0.0 else ""
             raise Wrong(
                 f"problem.kind must have a positive definite Hessian at the optimum, got eigenvalues from {values[0]:.3g} "
-                f"to {values[-1]:.3g}; see if the gradient has the sign of an ascent, or add a ridge to the loss"
+                f"to {values[-1]:.3g}{falling}; see if the gradient has the sign of an ascent, or add a ridge to the loss"
             )
         return value, error, chunks
 

@@ -2,7 +2,8 @@
 `portfolio`. `own` is a user's problem, `population` a glm of fresh generated data.
 
 A kind is a module with `build(spec) -> Problem`, and `check(spec) -> (lines, d, n)`: what its matrices or data have
-wrong, the dimension if it can be told, and the size of the pool if there is one.
+wrong, the dimension if it can be told, and the size of the pool if there is one. A problem is made of the tables `problem` and
+`sampling` (less the batch) of a spec, or of what its module's BUILT_FROM names beside them.
 """
 
 from __future__ import annotations
@@ -38,7 +39,10 @@ def build(spec: Spec) -> Problem:
     if name == "own":  # it keeps what it has found by itself, as long as the code is at hand
         own: Problem = found.build(spec)
         return own
-    key = f"{name} {json.dumps(spec.canonical()['problem'], sort_keys=True)}"
+    form = spec.canonical()
+    used = {part: form[part] for part in getattr(found, "BUILT_FROM", ("problem",))}
+    used["sampling"] = {key: value for key, value in form["sampling"].items() if key != "batch"}
+    key = f"{name} {json.dumps(used, sort_keys=True)}"
     if not _last or _last[0][0] != key:
         _last[:] = [(key, found.build(spec))]
     return _last[0][1]

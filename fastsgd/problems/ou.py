@@ -31,6 +31,9 @@ __all__ = ["OuProblem", "OuStepper", "build", "check"]
 _EXACT = Context(prec=80)
 
 
+BUILT_FROM = ("problem", "step")  # eta dt is in the transition
+
+
 def build(spec: Spec) -> OuProblem:
     """Resolve a checked spec (of one arm)."""
     from fastsgd.spec.sections import ConstantStep, Ou

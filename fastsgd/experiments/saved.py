@@ -135,7 +135,7 @@ def _draw(entry: Entry, view: View, target: Path) -> list[dict[str, Any]]:
         drawn = entry.draw(view)
     for one in [drawn] if isinstance(drawn, Drawn) else drawn:
         for suffix in (".png", ".pdf"):
-            save(one.figure, target / f"{one.stem}{suffix}")
+            save(one.figure, target / f"{one.stem}{suffix}", fonts=3)
             one.figure.set_layout_engine("none")  # found once, kept for the other format
         (target / f"{one.stem}.csv").write_text(tables.csv_text(POINT_COLUMNS, tables.plain(one.points)), "utf-8")
         names = {suffix: f"{entry.name}/{one.stem}.{suffix}" for suffix in ("png", "pdf", "csv")}

@@ -78,13 +78,17 @@ def spread(axes: Any, index: int, count: int) -> Any:
     return axes.transData + ScaledTranslation(points / 72, 0, axes.figure.dpi_scale_trans)
 
 
-def save(figure: Any, path: Path) -> None:
-    """Write a figure in the format of the suffix; the same input gives the same bytes."""
+def save(figure: Any, path: Path, fonts: int = 42) -> None:
+    """Write a figure in the format of the suffix; the same input gives the same bytes.
+
+    Args:
+        fonts: type of the fonts in a PDF: 42 (TrueType, what journals ask for) or 3, which takes a tenth of the time.
+    """
     import logging
 
     import matplotlib
 
     # The fonts that ship with matplotlib carry no date; fontTools warns of it on stderr for each PDF.
     logging.getLogger("fontTools").setLevel(logging.ERROR)
-    with matplotlib.rc_context(RC):
+    with matplotlib.rc_context(RC | {"pdf.fonttype": fonts}):
         figure.savefig(path, metadata=UNSTAMPED[path.suffix.lower()])

@@ -17,8 +17,9 @@ from fastsgd.differences import differing
 from fastsgd.errors import InputError, StoppedEarly
 from fastsgd.interrupts import StopRequest
 from fastsgd.moments import Node
-from fastsgd.replacing import discard, locked, put_in_place
+from fastsgd.replacing import discard, locked
 from fastsgd.sources import with_code
+from fastsgd.store.raw import put_in_place
 
 if TYPE_CHECKING:
     from fastsgd.engine import Progress

@@ -15,8 +15,9 @@ from fastsgd.differences import differing
 from fastsgd.errors import InputError, StoppedEarly
 from fastsgd.interrupts import StopRequest
 from fastsgd.moments import Node, push
-from fastsgd.replacing import discard, locked, put_in_place
+from fastsgd.replacing import discard, locked
 from fastsgd.spec import STORED
+from fastsgd.store.raw import put_in_place
 
 if TYPE_CHECKING:
     from fastsgd.plan import Plan

@@ -8,9 +8,6 @@ from pathlib import Path
 
 from fastsgd.store.creation import check_place
 from fastsgd.store.lock import WriterLock
-from fastsgd.store.raw import put_in_place
-
-__all__ = ["discard", "locked", "put_in_place"]
 
 
 @contextmanager

@@ -8,6 +8,7 @@ Jupyter through jupytext) run this as a notebook.
 
 # %% What is there
 import sys
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -28,14 +29,17 @@ print(data[["risk", "risk_standard_error", "risk_predicted"]])
 # %% The plateau scales as step size over batch: measured risk with two standard errors, prediction as lines
 figure = Figure(figsize=(6.0, 3.6), layout="constrained")
 axis = figure.subplots()
-for value in data[other].values:
+colors = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000")
+looks = list(zip("os^Dv", ("-", "--", "-.", ":", (0, (8, 2))), colors, strict=True))
+for value, (marker, dashes, color) in zip(data[other].values, cycle(looks), strict=False):
     line = data.sel({other: value}).sortby("step.size")
     size = line["step.size"].values
-    (drawn,) = axis.plot(size, line["risk_predicted"], linewidth=1)
+    axis.plot(size, line["risk_predicted"], linewidth=1, linestyle=dashes, color=color)
     error = 2 * line["risk_standard_error"]
-    axis.errorbar(size, line["risk"], yerr=error, fmt="o", color=drawn.get_color(), label=f"{other} = {value}")
+    look = {"fmt": marker, "color": color, "markerfacecolor": "white", "markersize": 5, "capsize": 3}
+    axis.errorbar(size, line["risk"], yerr=error, label=f"{other} = {value}", **look)
 axis.set(xscale="log", yscale="log", xlabel="step size", ylabel=f"mean risk at step {int(data['step'])}")
-axis.legend(frameon=False)
+axis.legend(frameon=False, title="lines: predicted, markers: measured ± 2 s.e.")
 figure.savefig(output, dpi=200, metadata={"Software": None} if output.suffix == ".png" else None)
 
 # %% How far from the prediction, in standard errors

@@ -51,6 +51,29 @@ def halves_below(typingctx, a, b):
 
 
 @intrinsic(prefer_literal=True)
+def any_low_below(typingctx, a, b):
+    """True if the low 32 bits of some lane of a are below the scalar b < 2^32."""
+
+    def emit(context, builder, sig, args):
+        lanes, halves = a.lanes, ir.VectorType(_I32, 2 * a.lanes)
+        least = builder.bitcast(args[0], halves)
+        while lanes > 8:  # registers are folded into one, so that there is one comparison
+            sides = [list(range(start, start + lanes)) for start in (0, lanes)]
+            parts = [
+                builder.shuffle_vector(least, least, ir.Constant(ir.VectorType(_I32, lanes), side)) for side in sides
+            ]
+            least = builder.select(builder.icmp_unsigned("<", *parts), *parts)
+            lanes //= 2
+        # The upper half of each lane meets zero, which nothing is below.
+        bound = builder.bitcast(_splat(builder, args[1], lanes), least.type)
+        mask = builder.icmp_unsigned("<", least, bound)
+        bits = builder.bitcast(mask, ir.IntType(2 * lanes))
+        return builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0))
+
+    return types.boolean(a, types.uint64), emit
+
+
+@intrinsic(prefer_literal=True)
 def equal_bits(typingctx, array, index, word, lanes):
     """Bit l says whether array[index + l] == word, l < lanes (a constant <= 64); flat uint32 array."""
     count = lanes.literal_value

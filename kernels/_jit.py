@@ -13,6 +13,8 @@ import llvmlite.binding as llvm
 import numba
 import numba.extending
 from numba.core import config
+from numba.core.caching import FunctionCache
+from numba.core.runtime import rtsys
 
 
 def _cores() -> int:
@@ -61,13 +63,22 @@ _OPTIONS = {"nogil": True, "fastmath": False, "error_model": "numpy", "boundsche
 _INNER = {**_OPTIONS, "no_cpython_wrapper": True}
 
 
+class _Cache(FunctionCache):
+    """Numba's cache, without importing for code that is compiled already all that a compiler must know: 0.3 s of a start."""
+
+    def load_overload(self, sig, target_context):
+        rtsys.initialize(target_context)  # memory of arrays that a kernel makes
+        with self._guard_against_spurious_io_errors():
+            return self._load_overload(sig, target_context)
+
+
 def _compile(function, **options):
     dispatcher = numba.njit(**{**_OPTIONS, **options})(function)
     if CACHE_FOLDER:
         # The folder is read once, when caching is switched on, so the user's own setting is left as it was.
         theirs, config.CACHE_DIR = config.CACHE_DIR, CACHE_FOLDER
         try:
-            dispatcher.enable_caching()
+            dispatcher._cache = _Cache(function)
         finally:
             config.CACHE_DIR = theirs
     return dispatcher

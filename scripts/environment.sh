@@ -31,6 +31,8 @@ environment() {
         local target="$root"
         [ "$extras" = run ] || target="$root[$extras]"
         "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable "$target"
+        # pip compiles what it copies, and this it does not copy.
+        "$venv/bin/python" -m compileall -qq "$root/fastsgd" "$root/kernels" || true
         echo "$wanted" >"$stamp"
     fi
     PATH="$venv/bin:$PATH"

@@ -47,8 +47,17 @@ class Common(ast.NodeTransformer):
             return _call("dot", node, node.left, node.right)
         return self._power(node, node.left, node.right) if isinstance(node.op, ast.Pow) else node
 
+    def visit_Call(self, node):
+        self.generic_visit(node)
+        if isinstance(node.func, ast.Attribute) and node.func.attr == "dot" and len(node.args) == 1:
+            return _call("dot", node, node.func.value, node.args[0])
+        return node
+
     def visit_AugAssign(self, node):
         self.generic_visit(node)
+        if isinstance(node.op, ast.MatMult):
+            product = _call("dot", node, _loaded(node.target), node.value)
+            return ast.copy_location(ast.Assign([node.target], product), node)
         if not isinstance(node.op, ast.Pow):
             return node
         value = self._power(node, _loaded(node.target), node.value)

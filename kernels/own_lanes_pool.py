@@ -63,7 +63,6 @@ def advance(block, delta, row, optimum, params, pool, features, pitch, index, we
     sums, g, turned = workspace(3 * arms * items), workspace(d * _LANES), workspace(pool.shape[1] * _LANES)
     for at in range(arms * items):
         sums[at] = -0.0  # nothing, in sums: -0.0 + x is x
-    out, sample = borrow_lanes(g, 0, d, _LANES), borrow_lanes(turned, 0, features, _LANES)
     order, sizes, weights = np.empty(_LANES), np.empty(_LANES), np.zeros(_LANES)
     places = np.zeros(_V, np.uint64)
     for lane in range(_W):
@@ -93,6 +92,8 @@ def advance(block, delta, row, optimum, params, pool, features, pitch, index, we
                 for v in range(_V):
                     for s in range(_S):
                         weights[s * _V + v] = weight[places[v] + i + s]
+            # Borrowed where they are used: nothing else keeps their memory.
+            out, sample = borrow_lanes(g, 0, d, _LANES), borrow_lanes(turned, 0, features, _LANES)
             for a in range(arms):
                 position = borrow_lanes(theta, a * items, d, REPLICATES)
                 into = lane_sums(

@@ -31,7 +31,6 @@ def advance(
     size = d * LANES
     state, theta, total = workspace(arms * size), workspace(arms * size + LANES), workspace(arms * size + LANES)
     g, means = workspace(size + LANES), workspace(controls * LANES + LANES)
-    out, sums = borrow_lanes(g, 0, d, LANES), borrow_lanes(means, 0, controls, LANES)
     load_block(delta, begin, d, state)
     replicate = first_replicate + np.uint64(begin)
     begin_draws(draws, seed, replicate, first_step)
@@ -42,6 +41,8 @@ def advance(
         if draws.samples == drawn:
             fill_draws(draws, replicate, seed, first_step + np.uint64(first), steps, 0, drawn, drawn)
         for k in range(steps):
+            # Borrowed where they are used: nothing else keeps their memory.
+            out, sums = borrow_lanes(g, 0, d, LANES), borrow_lanes(means, 0, controls, LANES)
             for i in range(controls):
                 sums[i] = 0.0
             for i in range(drawn):

@@ -35,6 +35,9 @@ _CALLS = {
 }
 
 
+_FRONTS = lane_calls.FRONTS | {np.dot: lane_arrays.dot}
+
+
 class _Library(types.ModuleType):
     """`math` or `numpy` with what stands for their functions."""
 
@@ -52,7 +55,7 @@ _LIBRARIES = {math: _Library(math), np: _Library(np)}
 
 def _stand_in(value):
     try:
-        return lane_calls.FRONTS.get(value, value)
+        return _FRONTS.get(value, value)
     except TypeError:  # not hashable
         return value
 
@@ -222,6 +225,7 @@ def _is_function(value):
         return True
     if not isinstance(value, types.FunctionType) or (value.__module__ or "").startswith(("numpy", "numba", "math")):
         return False
+    cpu_target.typing_context.refresh()  # what was registered since Numba last compiled anything
     return cpu_target.typing_context._lookup_global(value) is None
 
 

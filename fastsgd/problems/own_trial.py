@@ -14,6 +14,7 @@ from fastsgd.problems.base import Array
 from fastsgd.problems.own_code import Code, place_in
 
 _SAMPLES, _SECONDS = 64, 0.3
+_SURELY = ("read-only", "broadcast", "mismatch", "not aligned", "reshape")  # of arrays of shapes that do not fit
 
 
 class Sample(NamedTuple):
@@ -64,7 +65,7 @@ def trial(code: Code, theta: Array, params: Array, samples: Array | None, counts
                 said = (
                     f"{type(error).__name__}: {' '.join(str(error).split())}{place_in(error, file)} of {_short(file)}"
                 )
-                sure = isinstance(error, IndexError | NameError) or "read-only" in str(error)
+                sure = isinstance(error, IndexError | NameError) or any(word in str(error) for word in _SURELY)
                 return Fault(said, sure)
         if time.perf_counter() - begun > _SECONDS:
             break

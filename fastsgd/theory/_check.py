@@ -47,12 +47,18 @@ def symmetric(name: str, value: ArrayLike, dimension: int | None = None) -> Arra
 
 
 def covariance(name: str, value: ArrayLike, dimension: int | None = None) -> Array:
-    """Symmetric float64[d, d] whose diagonal is not negative."""
+    """Symmetric float64[d, d] whose diagonal is not negative; a variance of -10 d eps of the largest counts as 0.
+
+    Rounding leaves such variances where a matrix without full rank is turned into another basis.
+    """
     matrix = symmetric(name, value, dimension)
-    smallest = float(np.min(np.diagonal(matrix)))
-    if smallest < 0.0:
+    variances = np.diagonal(matrix)
+    smallest = float(np.min(variances))
+    if smallest >= 0.0:
+        return matrix
+    if smallest < -10 * len(matrix) * float(np.finfo(np.float64).eps) * float(np.max(variances)):
         raise ValueError(f"{name} must be a covariance, got a variance {smallest:.6g} < 0")
-    return matrix
+    return matrix - np.diag(np.minimum(variances, 0.0))
 
 
 def positive(name: str, value: Any) -> float:

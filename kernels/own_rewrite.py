@@ -35,7 +35,7 @@ _CALLS = {
 }
 
 
-_FRONTS = lane_calls.FRONTS | {np.dot: lane_arrays.dot}
+_FRONTS = lane_calls.FRONTS | {vars(np)["dot"]: lane_arrays.dot}
 
 
 class _Library(types.ModuleType):

@@ -166,7 +166,7 @@ def test_steps_in_pieces_give_the_same_bits(example):
     ("changes", "said"),
     [
         ({"kind": "squares.py:flipped", "loss": "loss"}, ["wrong coordinate 1", "of loss"]),
-        ({"kind": "squares.py:flipped"}, ["d g[", "one of these coordinates is wrong"]),
+        ({"kind": "squares.py:flipped"}, ["d g[", "; coordinate 1 (counted from 0) is wrong"]),
         ({"kind": "squares.py:ascent"}, ["positive definite"]),
         ({"kind": "squares.py:nothing"}, ["has no function nothing", "gradient"]),
         ({"kind": "squares.py:short"}, ["must take (theta, sample, out)"]),

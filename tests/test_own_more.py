@@ -201,6 +201,41 @@ def wrong(folder, *args, **problem):
     return line
 
 
+def test_samples_may_be_columns_of_a_table(folder):
+    import h5py
+
+    rows = np.load(folder / "survival.npy")
+    (folder / "table.csv").write_text("\n".join(["x1,x2,time,seen", *(",".join(map(repr, r)) for r in rows.tolist())]))
+    np.savez(folder / "table.npz", x=rows[:, :2], time=rows[:, 2], seen=rows[:, 3])
+    with h5py.File(folder / "table.h5", "w") as file:
+        file["a"], file["b"] = rows[:, :3], rows[:, 3]
+    names = ("survival.npy", "table.csv", "table.npz", "table.h5")
+    specs = [load_spec(tables("weibull.py:gradient", name, 3), base=folder) for name in names]
+    assert len({spec.identity() for spec in specs}) == 1
+    (folder / "text.csv").write_text("x1,x2,time,seen\n1,2,3,yes\n1,2,,1\n")
+    with pytest.raises(SpecError, match='must hold numbers, got "yes" at line 2, column "seen"'):
+        load_spec(tables("weibull.py:gradient", "text.csv", 3), base=folder)
+    np.savez(folder / "uneven.npz", x=rows[:, :2], time=rows[1:, 2])
+    with pytest.raises(SpecError, match=r'must hold 300 rows in "time", got shape \[299\]'):
+        load_spec(tables("weibull.py:gradient", "uneven.npz", 3), base=folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("import sys\nsys.exit(3)\n", "importing it fails with SystemExit: 3 in line 2"),
+        ("async def g(theta, sample, out):\n    out[:] = theta\n", "g must be an ordinary function"),
+        ("import numpy as np\ndef g(theta, sample, out):\n    out[:] = theta + np.random.normal()\n",
+         "two values for the same; take random numbers from sample.normals"),
+        ("def g(theta, sample, out):\n    import math\n    out[:] = theta\n", "must name functions that Numba compiles"),
+    ],
+)  # fmt: skip
+def test_code_that_is_no_gradient(tmp_path, text, said):
+    (tmp_path / "g.py").write_text(text)
+    np.save(tmp_path / "rows.npy", np.eye(8, 3))
+    assert said in wrong(tmp_path, "g.py:g", "rows.npy", 3)
+
+
 def test_a_survival_model_with_a_hessian_of_its_own(folder):
     spec = load_spec(tables("weibull.py:gradient", "survival.npy", 3, loss="loss", hessian="hessian"), base=folder)
     found = problems.build(spec)

@@ -122,6 +122,8 @@ def _function(module: ModuleType, name: str) -> Any:
         raise InputError(f"the file has no function {name}; its compiled functions are: {there}")
     if not isinstance(_plain(found), FunctionType):
         raise InputError(f"{name} must be a function, got {type(found).__name__}; define it with def")
+    if inspect.iscoroutinefunction(_plain(found)) or inspect.isgeneratorfunction(_plain(found)):
+        raise InputError(f"{name} must be an ordinary function; define it with def, without async and yield")
     return found
 
 
@@ -134,7 +136,7 @@ def _imported(name: str, path: Any) -> ModuleType:
         sys.modules[name] = module
         try:
             found.loader.exec_module(module)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a script that ends itself ends the import, not us
             del sys.modules[name]
             reason = " ".join(str(error).split())
             place = place_in(error, str(path))

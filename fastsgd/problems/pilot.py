@@ -195,7 +195,7 @@ class Pilot:
         return Geometry(theta, hessian, 0.5 * (noise + noise.T), optimum_error, error, noise_error, kept)
 
     def _works(self, theta: Array) -> None:
-        from numba.core.errors import NumbaError
+        from numba.core.errors import NumbaError, UnsupportedBytecodeError
 
         from fastsgd.kernels.own import explain
 
@@ -203,10 +203,15 @@ class Pilot:
         if fault is not None and fault.sure:
             raise _faulty(fault)
         try:
-            found = self.sums(theta[None], 1, min(self._chunk, 16))[0]
+            found, again = (self.sums(theta[None], 1, min(self._chunk, 16))[0] for _ in range(2))
+            if not np.array_equal(found, again, equal_nan=True):
+                raise Wrong(
+                    "problem.kind must name a gradient that depends on its arguments alone, got two values for the same; "
+                    "take random numbers from sample.normals, .uniforms and .exponentials"
+                )
             if self.code.loss is not None and np.isfinite(found).all():
                 self.check_gradient(theta + 0.125 * np.maximum(1.0, np.abs(theta)))
-        except NumbaError as error:
+        except (NumbaError, UnsupportedBytecodeError, NotImplementedError) as error:
             if fault is not None:
                 raise _faulty(fault) from None
             reason = explain(error, self.code.file)
@@ -282,9 +287,13 @@ class Pilot:
         gap = np.abs(value - value.T)
         if (gap > 8.0 * (error + error.T) + 1e-3 * np.abs(value).max()).any():
             i, j = sorted(int(k) for k in np.unravel_index(np.argmax(gap), gap.shape))
+            # With three coordinates or more the wrong one differs from all others, which agree with each other.
+            apart = gap > 8.0 * (error + error.T) + 1e-3 * np.abs(value).max()
+            guilty = [k for k in (i, j) if len(value) > 2 and not np.delete(np.delete(apart, k, 0), k, 1).any()]
+            who = f"coordinate {guilty[0]} (counted from 0)" if len(guilty) == 1 else "one of these coordinates"
             raise Wrong(
                 f"problem.kind must name the gradient of a loss, got d g[{i}] / d theta[{j}] = {value[i, j]:.6g} and "
-                f"d g[{j}] / d theta[{i}] = {value[j, i]:.6g}; one of these coordinates is wrong"
+                f"d g[{j}] / d theta[{i}] = {value[j, i]:.6g}; {who} is wrong"
             )
         value = 0.5 * (value + value.T)
         values = np.linalg.eigvalsh(value)

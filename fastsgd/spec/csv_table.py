@@ -17,13 +17,22 @@ if TYPE_CHECKING:
 
 
 def read_csv(path: Path, target: str) -> DataTable:
-    """A header line, then a row of numbers a line; empty lines and, before the header, lines with # are skipped.
+    """Features and the column `target` of `read_numbers`, whose errors it raises."""
+    import numpy as np
+
+    values, names = read_numbers(path, target)
+    at = names.index(target)
+    return DataTable(np.delete(values, at, axis=1), values[:, at].copy(), names[:at] + names[at + 1 :])
+
+
+def read_numbers(path: Path, target: str | None) -> "tuple[np.ndarray, list[str]]":
+    """float64[n, columns] and the names of the columns, of which `target` must be one, if given.
+
+    A header line, then a row of numbers a line; empty lines and, before the header, lines with # are skipped.
 
     Raises:
         InputError: one line a problem (at most 6), naming line and column.
     """
-    import numpy as np
-
     try:
         text = text_of(path.read_bytes())
     except ValueError as error:
@@ -42,8 +51,7 @@ def read_csv(path: Path, target: str) -> DataTable:
             values = _row_by_row(path, lines, names)
     except csv.Error as error:
         raise InputError(f"{path} is not CSV at line {lines.line_num} ({error}); mend the line") from None
-    at = names.index(target)
-    return DataTable(np.delete(values, at, axis=1), values[:, at].copy(), names[:at] + names[at + 1 :])
+    return values, names
 
 
 def _quickly(stream: io.StringIO, width: int) -> "np.ndarray | None":
@@ -71,7 +79,7 @@ def _row_by_row(path: Path, lines: "Reader", names: list[str]) -> "np.ndarray":
     return np.array(rows, dtype=np.float64)
 
 
-def _header(path: Path, cells: list[str], target: str) -> list[str]:
+def _header(path: Path, cells: list[str], target: str | None) -> list[str]:
     names = [cell.strip() for cell in cells]
     if all(_is_number(name) for name in names):
         raise InputError(f"{path} must begin with the names of its columns, got {names[0]}; add a header line")
@@ -82,6 +90,8 @@ def _header(path: Path, cells: list[str], target: str) -> list[str]:
             raise InputError(f"{path} has no name for column {place + 1}; name every column")
         if name in names[:place]:
             raise InputError(f'{path} has two columns named "{name}"; name each column differently')
+    if target is None:
+        return names
     choose(path, target, names, "column")
     if len(names) == 1:
         raise InputError(f'{path} has no column beside "{target}"; give at least one feature')

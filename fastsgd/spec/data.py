@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastsgd.errors import InputError
-from fastsgd.spec.csv_table import read_csv
+from fastsgd.spec.csv_table import read_csv, read_numbers
 from fastsgd.spec.reading import reason_of, why_unreadable
 from fastsgd.spec.table import DataTable, choose, fail
 
@@ -31,7 +31,24 @@ def read_table(path: Path, target: str) -> DataTable:
     return reader(path, target)
 
 
+def read_columns(path: Path) -> "np.ndarray":
+    """float64[n, columns]: every column of a CSV file with a header line, or every array [n] or [n, p] of an NPZ or HDF5
+    file, side by side in the order of the file. Raises InputError as `read_table`.
+    """
+    if reason := why_unreadable(path):
+        raise InputError(f"{path} {reason}")
+    suffix = path.suffix.lower()
+    if suffix == ".csv":
+        return read_numbers(path, None)[0]
+    arrays = _npz_arrays(path) if suffix == ".npz" else _hdf5_arrays_of(path, "")
+    return _stacked(_checked(path, arrays, _rows(arrays), None))
+
+
 def _read_npz(path: Path, target: str) -> DataTable:
+    return _assemble(path, target, _npz_arrays(path))
+
+
+def _npz_arrays(path: Path) -> "dict[str, np.ndarray]":
     import numpy as np
 
     remedy = "save named arrays of numbers with numpy.savez"
@@ -43,13 +60,17 @@ def _read_npz(path: Path, target: str) -> DataTable:
             arrays = {name: archive[name] for name in archive.files}
     except Exception as error:  # zipfile and NumPy raise anything for a damaged file
         raise InputError(f"{path} is not a whole NPZ file ({reason_of(error)}); {remedy}") from None
-    return _assemble(path, target, arrays)
+    return arrays
 
 
 def _read_hdf5(path: Path, target: str) -> DataTable:
+    parent, _, leaf = target.strip("/").rpartition("/")
+    return _assemble(path, leaf, _hdf5_arrays_of(path, parent))
+
+
+def _hdf5_arrays_of(path: Path, parent: str) -> "dict[str, np.ndarray]":
     import h5py
 
-    parent, _, leaf = target.strip("/").rpartition("/")
     arrays, reason = None, None
     try:
         with h5py.File(path, "r") as file:
@@ -64,7 +85,7 @@ def _read_hdf5(path: Path, target: str) -> DataTable:
         raise InputError(f"{path} {reason}")
     if arrays is None:
         raise InputError(f'{path} has no group "{parent}" for the target; name an array of the file')
-    return _assemble(path, leaf, arrays)
+    return arrays
 
 
 def hdf5_arrays(group: Any) -> "dict[str, h5py.Dataset]":
@@ -106,9 +127,36 @@ def _assemble(path: Path, target: str, arrays: "dict[str, np.ndarray]") -> DataT
     import numpy as np
 
     choose(path, target, list(arrays), "array")
-    problems: list[str] = []
     n = np.shape(arrays[target])[0] if np.ndim(arrays[target]) else 0
-    if np.ndim(arrays[target]) != 1 or n == 0:
+    arrays = _checked(path, arrays, n, target)
+    features = {name: array for name, array in arrays.items() if name != target}
+    if not features:
+        raise InputError(f'{path} has no array beside "{target}"; give at least one feature')
+    names = [column for name, array in features.items() for column in _columns(name, array)]
+    return DataTable(_stacked(features), np.asarray(arrays[target], dtype=np.float64), names)
+
+
+def _rows(arrays: "dict[str, np.ndarray]") -> int:
+    """Of the first array that has any."""
+    import numpy as np
+
+    return next((np.shape(array)[0] for array in arrays.values() if np.ndim(array)), 0)
+
+
+def _stacked(arrays: "dict[str, np.ndarray]") -> "np.ndarray":
+    import numpy as np
+
+    return np.column_stack([np.asarray(array, dtype=np.float64) for array in arrays.values()])
+
+
+def _checked(path: Path, arrays: "dict[str, np.ndarray]", n: int, target: str | None) -> "dict[str, np.ndarray]":
+    """The arrays of an archive, if each is of finite numbers and has n rows; InputError otherwise."""
+    import numpy as np
+
+    problems: list[str] = []
+    if not arrays:
+        problems.append("has no arrays; write at least one")
+    if target is not None and (np.ndim(arrays[target]) != 1 or n == 0):
         problems.append(
             f'must have a target "{target}" of shape [n], got shape {list(np.shape(arrays[target]))}; flatten it'
         )
@@ -125,9 +173,4 @@ def _assemble(path: Path, target: str, arrays: "dict[str, np.ndarray]") -> DataT
             value = array[tuple(k - 1 for k in at)]
             problems.append(f'must hold finite numbers, got {value} in "{name}" at row {at[0]}; remove or fill the row')
     fail(path, problems)
-    features = {name: array for name, array in arrays.items() if name != target}
-    if not features:
-        raise InputError(f'{path} has no array beside "{target}"; give at least one feature')
-    stacked = np.column_stack([np.asarray(array, dtype=np.float64) for array in features.values()])
-    names = [column for name, array in features.items() for column in _columns(name, array)]
-    return DataTable(stacked, np.asarray(arrays[target], dtype=np.float64), names)
+    return arrays

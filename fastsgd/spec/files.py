@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastsgd.errors import InputError
-from fastsgd.spec.data import DataTable, read_table
+from fastsgd.spec.data import DataTable, read_columns, read_table
 from fastsgd.spec.reading import reason_of, why_unreadable
 
 if TYPE_CHECKING:
@@ -104,11 +104,13 @@ class Files:
             self._places[name] = path
 
     def array(self, name: str) -> "np.ndarray":
-        """float64, read-only, of an NPY file or an attached array. Raises InputError with one line."""
+        """float64, read-only, of an NPY file, all columns of a table, or an attached array. InputError with one line."""
         if name not in self._arrays:
             if name.startswith(STORED):
                 raise InputError("it is the hash of an array kept in a run, not at hand here; give the name of a file")
-            self._arrays[name] = read_matrix(self.path(name))
+            path = self.path(name)
+            tabular = path.suffix.lower() in (".csv", ".npz", ".h5", ".hdf5")
+            self._arrays[name] = frozen(read_columns(path)) if tabular else read_matrix(path)
         return self._arrays[name]
 
     def source(self, name: str) -> bytes:

@@ -26,7 +26,7 @@ def _nearby(path: Path) -> str:
         names = [entry.name for entry in path.parent.iterdir() if entry.name != path.name]
     except (OSError, ValueError):
         return f"nor is the folder {path.parent}"
-    near = get_close_matches(path.name, names, 1)
+    near = get_close_matches(path.name, [name for name in names if Path(name).suffix == path.suffix] or names, 1)
     return f"did you mean {near[0]}?" if near else "names are relative to the folder of the spec"
 
 

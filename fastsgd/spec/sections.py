@@ -138,7 +138,8 @@ class Glm(Table):
 class Own(Table):
     """A problem of a user's own: `kind = "file.py:name"` names the gradient of one sample, compiled by Numba.
 
-    A sample is a row of `data`, or is simulated from the numbers of draws given. Without `optimum`, Newton's method from
+    A sample is a row of `data` (NPY; or all columns of a CSV, NPZ or HDF5 file in their order), or is simulated from the
+    numbers of draws given. Without `optimum`, Newton's method from
     `guess` finds it; a simulated problem uses `pilot` samples for the optimum, H and G.
     """
 

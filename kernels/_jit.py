@@ -71,6 +71,23 @@ class _Cache(FunctionCache):
         with self._guard_against_spurious_io_errors():
             return self._load_overload(sig, target_context)
 
+    def _index_key(self, sig, codegen):
+        # Compiled functions in a closure would be pickled, each time to other bytes. The folder stands for their sources.
+        cells = self._py_func.__closure__
+        if not cells or not all(hasattr(cell.cell_contents, "py_func") for cell in cells):
+            return super()._index_key(sig, codegen)
+        return sig, codegen.magic_tuple(), tuple(_full_name(cell.cell_contents.py_func) for cell in cells)
+
+
+def _full_name(function):
+    return f"{function.__module__}.{function.__qualname__}"
+
+
+def named_after(part, function):
+    """The function that was made of a part and others, with a name, so a file of the cache, of the part's module."""
+    function.__qualname__ = f"{part.py_func.__module__.rpartition('.')[2]}.{function.__name__}"
+    return function
+
 
 def _compile(function, **options):
     dispatcher = numba.njit(**{**_OPTIONS, **options})(function)

@@ -34,19 +34,5 @@ def gradient(params, shape, sample, theta, total):
         put(total, j, get(total, j) + select(short, doubles(-params[d + j], LANES), params[j]))
 
 
-_advance = stepper(simulate, gradient)
-_pilot = pilot(simulate, gradient)
-
-
-@parallel
-def advance(block, delta, optimum, params, shape, counts, width, b, etas, seed, first_replicate, first_step):
-    """One block of replicates; arguments as `simulator.stepper` says."""
-    return _advance(
-        block, delta, optimum, params, shape, counts, width, b, etas, seed, first_replicate, first_step
-    )  # fmt: skip
-
-
-@parallel
-def collect(block, theta, params, shape, counts, width, samples, seed, sums, products):
-    """One block of pilot streams; arguments as `simulator.pilot` says."""
-    return _pilot(block, theta, params, shape, counts, width, samples, seed, sums, products)
+advance = parallel(stepper(simulate, gradient))
+collect = parallel(pilot(simulate, gradient))

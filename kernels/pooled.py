@@ -15,7 +15,7 @@ All arms use the same batches.
 
 import numpy as np
 
-from ._jit import LANES, body
+from ._jit import LANES, named_after
 from .simulator import get, put
 from .vector import doubles, fma, load
 from .views import borrow
@@ -24,7 +24,7 @@ _0 = np.uint64(0)
 
 
 def stepper(gradient, regular):
-    """The body of a problem's kernel: advance one block of `LANES` replicates of a part of a segment, in place.
+    """A problem's kernel, for `parallel`: advance one block of `LANES` replicates of a part of a segment, in place.
 
     It takes block, delta float64[A, R, d] and row, the first replicate of the part; optimum float64[d]; params float64[m]
     and shape int64[k], what the two functions need; samples float64[n, p]; index uint32 and weight float64, flat
@@ -32,7 +32,6 @@ def stepper(gradient, regular):
     float64[A, .] and column, where the part's steps begin in them.
     """
 
-    @body
     def advance(block, delta, row, optimum, params, shape, samples, pitch, index, weight, size, etas, column):
         arms, _, d = delta.shape
         replicates, steps = size.shape
@@ -74,4 +73,4 @@ def stepper(gradient, regular):
                     delta[a, row + first + lane, j] = state[(a * d + j) * LANES + lane]
         return np.int64(0)
 
-    return advance
+    return named_after(gradient, advance)

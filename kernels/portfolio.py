@@ -38,10 +38,4 @@ def regular(params, shape, theta, total):
         put(total, j, fma(params[3], get(theta, j) - last, get(total, j)))
 
 
-_advance = stepper(gradient, regular)
-
-
-@parallel
-def advance(block, delta, row, optimum, params, shape, samples, pitch, index, weight, size, etas, column):
-    """One block of replicates of a part; arguments as `pooled.stepper` says."""
-    return _advance(block, delta, row, optimum, params, shape, samples, pitch, index, weight, size, etas, column)
+advance = parallel(stepper(gradient, regular))

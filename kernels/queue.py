@@ -68,22 +68,8 @@ def gradient(params, shape, sample, theta, total):
         put(total, j, get(total, j) + (params[d + j] + slopes * (1.0 / customers)))
 
 
-_advance = stepper(simulate, gradient)
-_pilot = pilot(simulate, gradient)
-
-
-@parallel
-def advance(block, delta, optimum, params, shape, counts, width, b, etas, seed, first_replicate, first_step):
-    """One block of replicates; arguments as `simulator.stepper` says."""
-    return _advance(
-        block, delta, optimum, params, shape, counts, width, b, etas, seed, first_replicate, first_step
-    )  # fmt: skip
-
-
-@parallel
-def collect(block, theta, params, shape, counts, width, samples, seed, sums, products):
-    """One block of pilot streams; arguments as `simulator.pilot` says."""
-    return _pilot(block, theta, params, shape, counts, width, samples, seed, sums, products)
+advance = parallel(stepper(simulate, gradient))
+collect = parallel(pilot(simulate, gradient))
 
 
 @jit

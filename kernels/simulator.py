@@ -23,7 +23,7 @@ Two designs reduce the variance of ghat, each told by a number behind the three 
 
 import numpy as np
 
-from ._jit import LANES, body, inline
+from ._jit import LANES, inline, named_after
 from .elementary import log
 from .lane_stream import begin_draws, fill_draws, items_of, make_draws
 from .links import exponential
@@ -71,14 +71,13 @@ def _deviations(normals, uniforms, exponentials, nz, nu, ne, sums):
 
 
 def stepper(simulate, gradient):
-    """The body of a problem's kernel: advance one block of `LANES` replicates through etas.shape[1] steps, in place.
+    """A problem's kernel, for `parallel`: advance one block of `LANES` replicates through etas.shape[1] steps, in place.
 
     It takes block, delta float64[A, R, d]; optimum float64[d]; params float64[m] and shape int64[k], what the two functions
     need; counts int64[5], normals, uniforms and exponentials of a sample, then 1 or 0: antithetic (b even), control; width,
     items of a sample; b samples a step; etas float64[A, steps]; seed, first_replicate, first_step: uint64.
     """
 
-    @body
     def advance(
         block, delta, optimum, params, shape, counts, width, b, etas, seed, first_replicate, first_step
     ):  # fmt: skip
@@ -129,11 +128,11 @@ def stepper(simulate, gradient):
         store_block(state, begin, d, delta)
         return np.int64(0)
 
-    return advance
+    return named_after(gradient, advance)
 
 
 def pilot(simulate, gradient):
-    """The body of a kernel of sums over pilot samples: `samples` for each of `LANES` streams of a block.
+    """A kernel of sums over pilot samples, for `parallel`: `samples` for each of `LANES` streams of a block.
 
     It takes block, theta float64[d]; params, shape, counts, width as `stepper`; samples; seed: uint64; sums float64[R, d]
     and products float64[R, d (d + 1) / 2], of each stream, overwritten: of g and of the lower triangle of g g' by rows.
@@ -141,11 +140,11 @@ def pilot(simulate, gradient):
     draws less their means. R must be a multiple of 16.
     """
 
-    @body
     def collect(block, theta, params, shape, counts, width, samples, seed, sums, products):
         d = theta.size
         begin = block * LANES
         nz, nu, ne = counts[0], counts[1], counts[2]
+        sides, share = (2, 0.5) if counts[3] == 1 else (1, 1.0)
         none, one = np.int64(0), np.int64(1)  # not literals, for which the functions would be compiled again
         draws = make_draws(counts, one, PILOT)
         position, g, sample = np.empty(d * LANES), np.empty(d * LANES), np.empty(width * LANES)
@@ -166,14 +165,13 @@ def pilot(simulate, gradient):
                 put(sums_of, k, doubles(0.0, LANES))
             if controls > 0:
                 _deviations(zs, us, es, nz, nu, ne, sums_of)
-            simulate(params, shape, zs, us, es, sample)
-            gradient(params, shape, sample, position, g)
-            if counts[3] == 1:
-                _turn(zs, us, es, nz, nu, ne)
+            for side in range(sides):
+                if side == 1:
+                    _turn(zs, us, es, nz, nu, ne)
                 simulate(params, shape, zs, us, es, sample)
                 gradient(params, shape, sample, position, g)
-                for j in range(d):
-                    put(g, j, get(g, j) * 0.5)
+            for j in range(d):
+                put(g, j, get(g, j) * share)
             for j in range(d):
                 put(first, j, get(first, j) + get(g, j))
                 for k in range(controls):
@@ -189,4 +187,4 @@ def pilot(simulate, gradient):
                 products[begin + lane, j] = second[j * LANES + lane]
         return np.int64(0)
 
-    return collect
+    return named_after(gradient, collect)

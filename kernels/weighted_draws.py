@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._jit import jit
+from ._jit import jit, leaf
 from .parallel import parallel
 from .philox import PURPOSE_BATCH, PURPOSE_EPOCH
 from .words import begin, below, make_words, taken, unit, word64
@@ -84,7 +84,7 @@ def walker(probabilities, cut, alias):
     return 0
 
 
-@jit
+@leaf
 def _subset(words, entries, count, size, index, at):
     """`size` of 0 .. count - 1 to index[at:]; entries: identity uint32[>= count], restored."""
     for i in range(size):
@@ -96,7 +96,7 @@ def _subset(words, entries, count, size, index, at):
         entries[k] = k
 
 
-@jit
+@leaf
 def _bernoulli(words, table, entries, index, weight, at):
     bits = word64(words)
     # The first size whose distribution is above the bits, by bisection; the last one takes the rest.
@@ -115,7 +115,7 @@ def _bernoulli(words, table, entries, index, weight, at):
     return size
 
 
-@jit
+@leaf
 def _stratified(words, table, entries, index, weight, at):
     size = _0
     for h in range(table.allocation.size):
@@ -128,7 +128,7 @@ def _stratified(words, table, entries, index, weight, at):
     return size
 
 
-@jit
+@leaf
 def _importance(words, table, index, weight, at):
     for i in range(at, at + table.b):
         column = below(words, table.n)
@@ -138,7 +138,7 @@ def _importance(words, table, index, weight, at):
     return table.b
 
 
-@jit
+@leaf
 def draw(words, table, entries, index, weight, at):
     """One batch at index[at:], weight[at:]; returns its size. Not for reshuffling, which goes on from step to step."""
     if table.method == BERNOULLI:
@@ -148,7 +148,7 @@ def draw(words, table, entries, index, weight, at):
     return _importance(words, table, index, weight, at)
 
 
-@jit
+@leaf
 def _reshuffled(words, table, entries, mark, seed, replicate, step, index, weight, at):
     """The batch of a step out of the permutation of its epoch, taken up where `mark` (uint64[3]) says.
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._jit import LANES, jit
+from ._jit import LANES, inner, leaf
 from .lanes import store_interleaved
 from .philox import counter_high, philox4x32
 from .vector import load
@@ -33,7 +33,7 @@ class Words(NamedTuple):
     state: np.ndarray
 
 
-@jit
+@inner
 def make_words():
     """Memory for the words of one address at a time; one for each thread."""
     lanes = np.empty(_BLOCKS, np.uint64)
@@ -42,7 +42,7 @@ def make_words():
     return Words(np.empty(4 * _BLOCKS, np.uint32), lanes, np.zeros(6, np.uint64))
 
 
-@jit
+@leaf
 def _fill(words, block):
     """The buffer from a block on."""
     state = words.state
@@ -56,7 +56,7 @@ def _fill(words, block):
     state[1] = block
 
 
-@jit
+@leaf
 def begin(words, purpose, seed, replicate, step, used):
     """Go to word number `used` of an address; all uint64."""
     state = words.state
@@ -66,13 +66,13 @@ def begin(words, purpose, seed, replicate, step, used):
     state[0] = used & _3
 
 
-@jit
+@leaf
 def taken(words):
     """How many words of the address have been used."""
     return (words.state[1] << _2) + words.state[0]
 
 
-@jit
+@leaf
 def word(words):
     """The next word, uint64 below 2^32."""
     state = words.state
@@ -84,7 +84,7 @@ def word(words):
     return np.uint64(words.buffer[at])
 
 
-@jit
+@leaf
 def below(words, r):
     """An integer below r, 0 < r < 2^32 uint64, each with the same chance."""
     m = word(words) * r
@@ -95,14 +95,14 @@ def below(words, r):
     return m >> _32
 
 
-@jit
+@leaf
 def word64(words):
     """64 random bits: a word, then one above it."""
     low = word(words)
     return low | (word(words) << _32)
 
 
-@jit
+@leaf
 def unit(words):
     """A uniform on [0, 1), a multiple of 2^-53."""
     return np.float64(word64(words) >> _11) * _2_53

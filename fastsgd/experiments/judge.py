@@ -10,7 +10,7 @@ from typing import Any
 
 from fastsgd.experiments.base import FALSE_ALARM, Control, Entry, Row
 from fastsgd.experiments.view import View
-from fastsgd.theory.statistics import sidak_z
+from fastsgd.theory.statistics import sidak_z, standard_normal_p
 
 CONSISTENT, INCONSISTENT = "consistent", "inconsistent"
 
@@ -94,11 +94,9 @@ def power(truth: Judged, altered: Judged) -> float:
 
 def uniform_p_of(results: Sequence[dict[str, Any]]) -> tuple[int, float | None]:
     """(rows, p) of the Kolmogorov-Smirnov test that z is standard normal over the tested rows that have an error."""
-    from scipy import stats
-
     rows = [row for result in results for row in result["rows"] if row["tested"] and row["standard_error"]]
     values = [row["z"] for row in rows if row["z"] is not None]
-    return len(values), float(stats.kstest(values, "norm").pvalue) if len(values) >= 8 else None
+    return len(values), standard_normal_p(values) if len(values) >= 8 else None
 
 
 def _size(z: float) -> float:

@@ -129,11 +129,13 @@ def _result(
 
 def _draw(entry: Entry, view: View, target: Path) -> list[dict[str, Any]]:
     from fastsgd.figures.style import save, styled
+    from fastsgd.figures.ticks import plain_ticks
 
     found = []
     with styled():
         drawn = entry.draw(view)
     for one in [drawn] if isinstance(drawn, Drawn) else drawn:
+        plain_ticks(one.figure)
         for suffix in (".png", ".pdf"):
             save(one.figure, target / f"{one.stem}{suffix}", fonts=3)
             one.figure.set_layout_engine("none")  # found once, kept for the other format

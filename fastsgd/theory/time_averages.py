@@ -104,6 +104,8 @@ def _samples(
     """(contraction since the last sample, mean, covariance) at each sample until the transient is forgotten."""
     eta = paths.constant_step(etas)
     goal = None if eta is None else _stationary(basis, noise, eta, sampling.thin)[-1]
+    scale = None if goal is None else np.sqrt(np.diagonal(goal))
+    bound = None if scale is None else FORGOTTEN * np.multiply.outer(scale, scale)
     before, step = np.zeros_like(mean), 0
     cached: tuple[Array, Array] | None = None
     for j in range(sampling.count):
@@ -114,7 +116,7 @@ def _samples(
         mean = before * mean
         cov = np.multiply.outer(before, before) * cov + noise * grown
         step = after
-        if goal is not None and j > 0 and _forgotten(goal, mean, cov):
+        if goal is not None and bound is not None and j > 0 and _forgotten(goal, bound, mean, cov):
             return
         yield before, mean, cov
 
@@ -145,50 +147,70 @@ def _stationary(basis: Eigenbasis, noise: Array, eta: float, thin: int) -> tuple
     return factors.power(logs, sign, thin), lost, eta * (eta * noise / gap) if stable else None
 
 
-def _forgotten(goal: Array, mean: Array, cov: Array) -> bool:
-    variance = np.diagonal(goal)
-    near = np.abs(cov - goal) <= FORGOTTEN * np.sqrt(np.multiply.outer(variance, variance))
-    return bool(np.all(near) and np.all(mean * mean <= FORGOTTEN * variance))
+def _forgotten(goal: Array, bound: Array, mean: Array, cov: Array) -> bool:
+    near = np.abs(cov - goal) <= bound
+    return bool(np.all(near) and np.all(mean * mean <= np.diagonal(bound)))
 
 
 class _Total:
-    """Sums over samples, in the eigenbasis; `forms` float64[n, d, d]."""
+    """Sums over samples, in the eigenbasis; `forms` float64[n, d, d].
+
+    Of the matrices Q and C F C only entries where F is not 0 are needed. Forms that are diagonal there, such as F = H or
+    single coordinates of a diagonal H, have sums of float64[n, d], at a cost of O(n d^2) a sample; the others are `full`.
+    """
 
     def __init__(self, forms: Array):
         n, d, _ = forms.shape
         self.forms = forms
+        levels = np.einsum("nii->ni", forms)
+        flat = np.array([np.count_nonzero(F) == np.count_nonzero(np.diagonal(F)) for F in forms], dtype=bool)
+        self.flat, self.full = np.flatnonzero(flat), np.flatnonzero(~flat)
+        self.levels, self.matrices = np.ascontiguousarray(levels[self.flat]), forms[self.full]
         self.mean, self.second = np.zeros(d), np.zeros((d, d))
         self.cross, self.mean_covariance = np.zeros((d, d)), np.zeros((d, d))
-        self.quadratic, self.linear = np.zeros((n, d, d)), np.zeros((n, d))
-        self.variance, self.along = np.zeros((n, d, d)), np.zeros(n)
+        self.quadratic, self.linear = np.zeros_like(self.matrices), np.zeros((n, d))
+        self.quadratic_flat = np.zeros_like(self.levels)
+        self.parts, self.along = np.zeros((n, d)), np.zeros(n)  # of the variance: by rows of F, of the mean
         self.contraction = np.zeros(d)
 
     def add(self, p: Array, mean: Array, cov: Array) -> None:
-        F, pair = self.forms, np.multiply.outer(p, p)
+        F = self.matrices
         self.contraction = p
         self.mean += mean
         self.second += cov + np.multiply.outer(mean, mean)
         self.cross = p[:, None] * self.cross + cov
         self.mean_covariance += self.cross + self.cross.T - cov
-        inner = cov @ F @ cov
-        push = F @ mean
-        pulled = push @ cov
-        self.quadratic = pair * self.quadratic + inner
-        self.linear = p * self.linear + pulled
-        self.variance += F * (4.0 * self.quadratic - 2.0 * inner)
-        self.along += 8.0 * np.sum(push * self.linear, axis=1) - 4.0 * np.sum(push * pulled, axis=1)
+        if len(self.full):
+            inner = cov @ F @ cov
+            self.quadratic = np.multiply.outer(p, p) * self.quadratic + inner
+            self._spread(4.0 * self.quadratic - 2.0 * inner)
+        if len(self.flat):
+            diagonal = self.levels @ (cov * cov)
+            self.quadratic_flat = p * p * self.quadratic_flat + diagonal
+            self.parts[self.flat] += self.levels * (4.0 * self.quadratic_flat - 2.0 * diagonal)
+        if np.any(mean):
+            push = self.forms @ mean
+            pulled = push @ cov
+            self.linear = p * self.linear + pulled
+            self.along += 8.0 * np.sum(push * self.linear, axis=1) - 4.0 * np.sum(push * pulled, axis=1)
+
+    def _spread(self, matrices: Array) -> None:
+        self.parts[self.full] += np.einsum("nij,nij->ni", self.matrices, matrices)
 
     def rest(self, p: Array, lost: Array, cov: Array | None, count: int) -> None:
         """`count` further samples of the stationary law with 1 - p_i p_j = lost."""
         assert cov is not None
-        F = self.forms
-        inner = cov @ F @ cov
+        F = self.matrices
         logs, sign = np.log(np.abs(p)), np.where(p < 0.0, -1.0, 1.0)
         pair_sum = factors.geometric_sum(lost, np.add.outer(logs, logs), np.multiply.outer(sign, sign), count)
         self.second += count * cov
         kept = (1.0 - lost) * pair_sum  # sum of (p_i p_j)^n, n = 1 ... count
-        quadratic = self.quadratic * kept + inner * (count + lagged_sum(lost, count))
-        self.variance += F * (4.0 * quadratic - 2.0 * count * inner)
+        lags = count + lagged_sum(lost, count)
+        inner = cov @ F @ cov
+        self._spread(4.0 * (self.quadratic * kept + inner * lags) - 2.0 * count * inner)
+        diagonal = self.levels @ (cov * cov)
+        quadratic = self.quadratic_flat * np.diagonal(kept) + diagonal * np.diagonal(lags)
+        self.parts[self.flat] += self.levels * (4.0 * quadratic - 2.0 * count * diagonal)
         gone = 1.0 - p
         kept_one = p * factors.geometric_sum(gone, logs, sign, count)
         cross = kept_one[:, None] * self.cross + (count + lagged_sum(gone, count))[:, None] * cov
@@ -198,7 +220,7 @@ class _Total:
     def averages(self, basis: Eigenbasis, count: int) -> Averages:
         second = symmetrise(self.second) / count
         value = np.sum(self.forms * second, axis=(1, 2))
-        variance = (np.sum(self.variance, axis=(1, 2)) + self.along) / count**2
+        variance = (np.sum(self.parts, axis=1) + self.along) / count**2
         mean_covariance = basis.back(symmetrise(self.mean_covariance) / count**2)
         skewness = self._skewness(count)
         mean = basis.back_vector(self.mean / count)
@@ -210,7 +232,7 @@ class _Total:
         c = 2 (1 + 4 r^2 + r^4)/(1 + r^2)^2 is exact for one stationary direction of lag-one correlation r as K grows,
         and for K = 1 if r = 0.
         """
-        parts = np.sum(self.variance, axis=2)
+        parts = self.parts
         level = np.einsum("nii,ii->ni", self.forms, self.second)
         r = self.contraction**2
         weight = 2.0 * (1.0 + 4.0 * r + r * r) / (1.0 + r) ** 2

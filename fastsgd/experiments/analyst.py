@@ -21,13 +21,12 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     """The result of one entry, or what went wrong."""
     from fastsgd.experiments.registry import entry
     from fastsgd.experiments.saved import finish
-    from fastsgd.experiments.scale import planned
+    from fastsgd.experiments.scale import stored
 
-    folder, specs = Path(request["folder"]), Path(request["specs"])
     try:
         found = entry(request["name"])
-        runs = planned(found, request["scale"], request["seed"], specs, folder / "runs")
-        return {"result": finish(found, runs, request["scale"], folder)}
+        runs = stored(found, request["runs"])
+        return {"result": finish(found, runs, request["scale"], Path(request["folder"]))}
     except errors.FastsgdError as error:
         return {"error": str(error).splitlines(), "exit_code": error.exit_code}
     except Exception as error:

@@ -34,7 +34,7 @@ class Queue:
         needs: entry and its runs; a run that several entries need is simulated once.
         later: gives the needs of further entries, which take long to plan: called in a thread while the first are simulated.
         names: of all entries, in the order of the results.
-        scale, seed, folder: of the results. specs: folder of the specs.
+        scale, folder: of the results. specs: folder of the specs.
     """
 
     def __init__(
@@ -43,13 +43,12 @@ class Queue:
         later: Callable[[], Needs] | None,
         names: Sequence[str],
         scale: str,
-        seed: int | None,
         folder: Path,
         specs: Path,
         progress: Callable[[Status], None] | None,
         note: Callable[[str], None],
     ):
-        self.scale, self.seed, self.folder, self.specs = scale, seed, folder, specs
+        self.scale, self.folder, self.specs = scale, folder, specs
         self.note, self.later, self.names = note, later, names
         self.progress = progress or (lambda status: None)
         self.needs: list[tuple[Entry, Sequence[Planned]]] = []
@@ -197,10 +196,11 @@ class Queue:
         return all(run.path in self.finished for run in runs)
 
     def _finish_ready(self, submit: Submit) -> None:
-        about = {"scale": self.scale, "seed": self.seed, "folder": str(self.folder), "specs": str(self.specs)}
+        about = {"scale": self.scale, "folder": str(self.folder)}
         for entry, runs in self.needs:
             if entry.name not in self.results and self._ready(runs):
-                self.results[entry.name] = submit({"name": entry.name, **about})
+                files = [(run.part.spec, run.label, str(run.path)) for run in runs]
+                self.results[entry.name] = submit({"name": entry.name, "runs": files, **about})
 
     def _tell(self) -> None:
         done, total = sum(self.done.values()), sum(run.total for run in self.runs)

@@ -109,7 +109,7 @@ def reproduce(
         dear = []
     queue = Queue(
         plan([entry for entry in chosen if entry not in dear]), partial(plan, dear) if dear else None,
-        [entry.name for entry in chosen], scale, seed, folder, source, progress, note or (lambda text: None),
+        [entry.name for entry in chosen], scale, folder, source, progress, note or (lambda text: None),
     )  # fmt: skip
     results = queue.run(cores, deadline)
     of = {entry.name: runs for entry, runs in queue.needs}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,17 @@ def spec_folder(folder: str | Path | None = None) -> Path:
 def planned(entry: Entry, scale: str, seed: int | None, specs: Path, store: Path) -> list[Planned]:
     """The runs of an entry, in the order of its parts and their cases."""
     return [run for part in entry.parts for run in runs_of(part, scale, seed, specs, store)]
+
+
+def stored(entry: Entry, runs: Sequence[tuple[str, str, str]]) -> list[Planned]:
+    """Finished runs of an entry as they were planned, from (spec of the part, label, file) of each."""
+    import fastsgd
+
+    parts, found = {part.spec: part for part in entry.parts}, []
+    for name, label, path in runs:
+        run = fastsgd.open_run(path)
+        found.append(Planned(parts[name], label, run.spec, run.identity, Path(path)))
+    return found
 
 
 def runs_of(part: Part, scale: str, seed: int | None, specs: Path, store: Path) -> list[Planned]:

@@ -12,7 +12,7 @@ WIDE = 3.0  # powers of the base from which on an axis has ticks at powers alone
 
 
 def plain(text: str) -> str:
-    r"""A label of matplotlib's logarithmic formatter without mathematics: $\mathdefault{2\times10^{-3}}$ is 2x10 raised to -3."""
+    r"""A label of matplotlib's logarithmic formatter, $\mathdefault{2\times10^{-3}}$, with raised digits instead."""
     inner = text.removeprefix(r"$\mathdefault{").removesuffix("}$")
     found = POWER.fullmatch(inner)
     if found is None:

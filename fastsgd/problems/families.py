@@ -85,7 +85,7 @@ def _huber_information(threshold: float) -> float:
 def _values(what: int, family: str, z: Array, y: Array) -> Array:
     from fastsgd.kernels.links import link_values
 
-    pad = (0, -len(z) % 8)
-    out = np.empty(len(z) + pad[1])
-    link_values(what, FAMILIES[family].code, np.pad(z, pad), np.pad(y, pad), out)
+    rest = np.zeros(-len(z) % 8)
+    out = np.empty(len(z) + len(rest))
+    link_values(what, FAMILIES[family].code, np.concatenate((z, rest)), np.concatenate((y, rest)), out)
     return out[: len(z)]

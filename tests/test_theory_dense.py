@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from reference_theory import random_covariance, random_hessian, relative
 
-from fastsgd.theory import eigen, lyapunov, transient
+from fastsgd.theory import eigen, geometry, lyapunov, rates, risk, transient
 
 
 def exact_eigenbasis(H):
@@ -110,3 +110,31 @@ def test_reordered_eigenvalues_do_not_change_a_diagonal_problem():
     S = lyapunov.discrete_stationary(np.diag(lam), Sigma, 0.5)
     T = lyapunov.discrete_stationary(np.diag(lam[order]), Sigma[np.ix_(order, order)], 0.5)
     assert relative(T, S[np.ix_(order, order)]) < 1e-15
+
+
+def test_sums_over_an_ill_conditioned_problem():
+    """Limits of decaying steps and averages, variance of a time average, the pair (H, G): each lost 4 to 7 digits."""
+    rng = np.random.default_rng(3)
+    H, G = (random_hessian(rng, np.logspace(-10, 0, 5)) for _ in range(2))
+    d, c, eta, K = 5, 7e9, 0.3, 7
+    values, V = exact_eigenbasis(H)
+    T = V.T * mp.matrix(G.tolist()) * V
+    decaying = sum(values[i] * mp.mpf(c) ** 2 * T[i, i] / (2 * mp.mpf(c) * values[i] - 1) for i in range(d))
+    assert relative(rates.scaled_risk_limit(H, H, G, c, 3), float(decaying)) < 1e-13
+    averaged = sum(T[i, i] / values[i] for i in range(d))
+    assert relative(rates.best_power_constant(H, G, H), float(averaged)) < 1e-13
+    S = mp.matrix(d, d)
+    for i in range(d):
+        for j in range(d):
+            S[i, j] = eta * T[i, j] / (values[i] + values[j] - eta * values[i] * values[j])
+    total = mp.mpf(0)
+    for n in range(K):
+        power = mp.diag([(1 - eta * x) ** n for x in values])
+        X = mp.diag(values) * power * S
+        Y = X * mp.diag(values) * S * power
+        total += (1 if n == 0 else 2) * (K - n) * 2 * sum(Y[i, i] for i in range(d))
+    assert relative(risk.time_average_variance(H, H, G, eta, K), float(total / K**2)) < 1e-13
+    g, W = exact_eigenbasis(G)
+    root = W * mp.diag([1 / mp.sqrt(x) for x in g]) * W.T
+    pair = mp.eigsy(root * mp.matrix(H.tolist()) * root, eigvals_only=True)
+    assert relative(geometry.generalised_condition_number(H, G), float(max(pair) / min(pair))) < 1e-13

@@ -48,7 +48,8 @@ def test_decaying_covariance_close_to_its_condition():
 
 
 def test_slow_schedule_limit():
-    H, G = random_hessian(RNG, [1.0, 3.0]), random_covariance(RNG, 2)
+    rng = np.random.default_rng(3)
+    H, G = random_hessian(rng, [1.0, 3.0]), random_covariance(rng, 2)
     schedule = Schedule(schedule="power", size=0.5, offset=1.0, exponent=0.7)
     steps = np.array([25_000, 200_000])
     _, covs = transient.moments(H, G, schedule, steps, np.zeros(2), np.zeros((2, 2)))

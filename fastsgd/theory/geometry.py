@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from fastsgd.theory import _check
 from fastsgd.theory._check import Array
-from fastsgd.theory.eigen import eigenbasis, symmetrise
+from fastsgd.theory.eigen import Eigenbasis, eigenbasis, symmetrise
 from fastsgd.theory.projection import pseudo_inverse, range_basis, range_projector, rank, spectrum
 
 __all__ = [
@@ -55,12 +55,18 @@ def sandwich(H: ArrayLike, G: ArrayLike) -> Array:
 
     H symmetric (indefinite allowed), G a covariance of any rank. A dense H singular to rounding is refused.
     """
+    basis, S = sandwich_in_eigenbasis(H, G)
+    return basis.back(S)
+
+
+def sandwich_in_eigenbasis(H: ArrayLike, G: ArrayLike) -> tuple[Eigenbasis, Array]:
+    """The eigenbasis of H and `sandwich` in it."""
     basis = eigenbasis(H)
     noise = basis.into(_check.covariance("G", G, basis.dimension))
     size = np.abs(basis.values)
     if float(np.min(size)) <= basis.dimension * 1e-17 * float(np.max(size)):
         raise ValueError("H must be invertible, got a singular matrix; add a ridge or restrict to the range")
-    return basis.back(noise / np.multiply.outer(basis.values, basis.values))
+    return basis, noise / np.multiply.outer(basis.values, basis.values)
 
 
 def godambe(H: ArrayLike, G: ArrayLike) -> Array:
@@ -116,12 +122,24 @@ def generalised_condition_number(H: ArrayLike, G: ArrayLike) -> float:
     """
     hessian = _check.symmetric("H", H)
     basis, values, inside = spectrum("G", G, hessian.shape[0])
-    root = np.sqrt(values[inside])
-    w = eigenbasis(basis.into(hessian)[np.ix_(inside, inside)] / np.multiply.outer(root, root)).values
+    inner = basis.into(hessian)[np.ix_(inside, inside)]
+    w = _relative(inner, values[inside])
     low, high = float(np.min(w)), float(np.max(w))
+    if low > 0.0:
+        # The largest eigenvalue of a pair is found to rounding, the smallest as the largest of the pair exchanged.
+        other = eigenbasis(hessian if np.all(inside) else inner, "H")
+        noise = other.into(_check.symmetric("G", G) if np.all(inside) else np.diag(values[inside]))
+        if float(np.min(other.values)) > 0.0:
+            low = 1.0 / float(np.max(_relative(noise, other.values)))
     if low <= 0.0:
         raise ValueError(f"H must be positive definite on the range of G, got generalised eigenvalue {low:.6g}")
     return high / low
+
+
+def _relative(matrix: Array, values: Array) -> Array:
+    """Eigenvalues of D^-1/2 M D^-1/2, D = diag(values)."""
+    root = np.sqrt(values)
+    return eigenbasis(symmetrise(matrix / np.multiply.outer(root, root))).values
 
 
 def dual_norm_squared(gradient: ArrayLike, F: ArrayLike) -> Array:

@@ -29,7 +29,7 @@ def discrete_stationary(H: ArrayLike | Eigenbasis, Sigma: ArrayLike, eta: float)
     Raises:
         ValueError: eta is outside the stable range, H not positive definite, or an argument is malformed.
     """
-    basis, S = _discrete(H, Sigma, eta)
+    basis, S = stationary_in_eigenbasis(H, Sigma, eta)
     return basis.back(S)
 
 
@@ -38,7 +38,7 @@ def stationary_risk(F: ArrayLike, H: ArrayLike | Eigenbasis, Sigma: ArrayLike, e
 
     F float64[d, d] symmetric; other arguments and errors as there.
     """
-    basis, S = _discrete(H, Sigma, eta)
+    basis, S = stationary_in_eigenbasis(H, Sigma, eta)
     return float(np.sum(basis.into(_check.symmetric("F", F, basis.dimension)) * S))
 
 
@@ -49,7 +49,8 @@ def continuous_stationary_risk(F: ArrayLike, H: ArrayLike | Eigenbasis, Sigma: A
     return float(np.sum(basis.into(_check.symmetric("F", F, basis.dimension)) * S))
 
 
-def _discrete(H: ArrayLike | Eigenbasis, Sigma: ArrayLike, eta: float) -> tuple[Eigenbasis, Array]:
+def stationary_in_eigenbasis(H: ArrayLike | Eigenbasis, Sigma: ArrayLike, eta: float) -> tuple[Eigenbasis, Array]:
+    """The eigenbasis of H and S of `discrete_stationary` in it, where its small entries keep their digits."""
     basis, noise, eta = _arguments(H, Sigma, eta)
     x, _, g = factors.contraction(basis, eta)
     if float(np.min(g)) <= 0.0:

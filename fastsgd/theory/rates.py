@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from fastsgd.theory import _check, _dd, lyapunov
 from fastsgd.theory._check import Array
 from fastsgd.theory.eigen import Eigenbasis, eigenbasis
-from fastsgd.theory.geometry import sandwich
+from fastsgd.theory.geometry import sandwich_in_eigenbasis
 
 
 def decaying_covariance(H: ArrayLike | Eigenbasis, Sigma: ArrayLike, c: float) -> Array:
@@ -20,6 +20,12 @@ def decaying_covariance(H: ArrayLike | Eigenbasis, Sigma: ArrayLike, c: float) -
     Args: H float64[d, d] positive definite; Sigma float64[d, d], G/b for fresh data; c > 0.
     Raises: ValueError when 2 c lambda_min(H) <= 1.
     """
+    basis, V = _decaying(H, Sigma, c)
+    return basis.back(V)
+
+
+def _decaying(H: ArrayLike | Eigenbasis, Sigma: ArrayLike, c: float) -> tuple[Eigenbasis, Array]:
+    """The eigenbasis of H and V in it."""
     basis, c = eigenbasis(H), _check.positive("c", c)
     noise = basis.into(_check.covariance("Sigma", Sigma, basis.dimension))
     margin = 2.0 * c * float(np.min(basis.values))
@@ -30,7 +36,7 @@ def decaying_covariance(H: ArrayLike | Eigenbasis, Sigma: ArrayLike, c: float) -
         )
     hi, lo = _dd.two_product(2.0 * c, basis.values)  # exact, for 2 c l close to 1
     shifted = (hi - 1.0) + (lo + 2.0 * c * basis.correction)
-    return basis.back(c * c * noise / (0.5 * np.add.outer(shifted, shifted)))
+    return basis, c * c * noise / (0.5 * np.add.outer(shifted, shifted))
 
 
 def _needed(basis: Eigenbasis) -> str:
@@ -61,14 +67,14 @@ def polyak_ruppert(H: ArrayLike | Eigenbasis, Sigma: ArrayLike) -> Array:
 def scaled_risk_limit(F: ArrayLike, H: ArrayLike | Eigenbasis, G: ArrayLike, c: float, batch: int) -> float:
     """lim N E r = b tr(F V), N = b T, for eta_k = c/(k + k0) and fresh data, Sigma = G/b. Does not depend on b."""
     b = _check.count("batch", batch)
-    V = decaying_covariance(H, _check.covariance("G", G) / b, c)
-    return b * float(np.sum(_check.symmetric("F", F, V.shape[0]) * V))
+    basis, V = _decaying(H, _check.covariance("G", G) / b, c)
+    return b * float(np.sum(basis.into(_check.symmetric("F", F, basis.dimension)) * V))
 
 
 def best_power_constant(H: ArrayLike, G: ArrayLike, F: ArrayLike) -> float:
     """tr(F H^-1 G H^-1), below which no schedule brings lim N E r: the constant of Polyak-Ruppert averaging."""
-    S = sandwich(H, G)
-    return float(np.sum(_check.symmetric("F", F, S.shape[0]) * S))
+    basis, S = sandwich_in_eigenbasis(H, G)
+    return float(np.sum(basis.into(_check.symmetric("F", F, basis.dimension)) * S))
 
 
 def rate_regime(H: ArrayLike | Eigenbasis, c: float, exponent: float) -> str:

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from fastsgd.theory import _check, factors, paths
 from fastsgd.theory._check import Array
 from fastsgd.theory.eigen import Eigenbasis, eigenbasis
-from fastsgd.theory.lyapunov import discrete_stationary
+from fastsgd.theory.lyapunov import stationary_in_eigenbasis
 from fastsgd.theory.paths import Etas
 
 
@@ -112,7 +112,7 @@ def time_average_variance(
     """
     basis = eigenbasis(H)
     metric = basis.into(_check.symmetric("F", F, basis.dimension))
-    S = basis.into(discrete_stationary(basis, Sigma, eta))
+    S = stationary_in_eigenbasis(basis, Sigma, eta)[1]
     K, stride = _check.count("count", count), _check.count("stride", stride)
     x, a, g = factors.contraction(basis, float(eta))
     logs, sign = factors.log_magnitude(x, a, g), np.where(a < 0.0, -1.0, 1.0)
@@ -134,7 +134,7 @@ def time_average_covariance(
     `time_average_variance`.
     """
     basis = eigenbasis(H)
-    S = basis.into(discrete_stationary(basis, Sigma, eta))
+    S = stationary_in_eigenbasis(basis, Sigma, eta)[1]
     K, stride = _check.count("count", count), _check.count("stride", stride)
     x, a, g = factors.contraction(basis, float(eta))
     logs, sign = factors.log_magnitude(x, a, g), np.where(a < 0.0, -1.0, 1.0)

@@ -24,6 +24,7 @@ _HOME = {
     "Spec": "fastsgd.spec",
     "load_spec": "fastsgd.spec",
     "OwnProblem": "fastsgd.problems.own",
+    "OwnDesign": "fastsgd.designs",
     "run": "fastsgd.engine",
     "sweep": "fastsgd.sweeps",
     "merge": "fastsgd.merging",
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from fastsgd.analysis.estimate import estimate
     from fastsgd.analysis.sweep_data import open_sweep
     from fastsgd.comparing import diff
+    from fastsgd.designs import OwnDesign
     from fastsgd.engine import run
     from fastsgd.errors import FastsgdError, InputError, RunError, SpecError, StoppedEarly
     from fastsgd.experiments import reproduce

@@ -7,7 +7,7 @@ complete, so a kill at any moment leaves the old run or the new one, and the sam
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +32,7 @@ def extend(
     *,
     replicates: int | None = None,
     steps: int | Iterable[int] | None = None,
-    code: str | Path | None = None,
+    code: str | Path | Sequence[str | Path] | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
     note: Callable[[str], None] | None = None,
@@ -45,7 +45,7 @@ def extend(
         path: the run file, which is replaced when the longer run is complete.
         replicates: how many there shall be in all.
         steps: recorded steps to append after the last one: the new horizon, or several.
-        code: the Python file of a problem of one's own.
+        code: the Python file of a problem or design of one's own, or a list of them.
         threads, progress, note, time_limit: as in `run`.
         force: begin again if another extension was begun.
 
@@ -115,7 +115,7 @@ def _with_steps(found: store.Run, steps: list[int] | None) -> dict[str, Any] | N
 
 
 def _extend(
-    found: store.Run, document: dict[str, Any], code: str | Path | None, threads: int | None,
+    found: store.Run, document: dict[str, Any], code: str | Path | Sequence[str | Path] | None, threads: int | None,
     progress: Progress | None, say: Callable[[str], None], deadline: float | None, force: bool,
 ) -> None:  # fmt: skip
     """Make the longer run, or go on making it, and put it in the place of the old one."""

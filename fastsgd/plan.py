@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,15 +98,20 @@ def resolve_arm(spec: Spec, problem: problems.Problem | None = None) -> Arm:
         draws = design.draws(pool, sampling)
     if isinstance(design, designs.PoolDesign) and design.factor(sampling.batch, problem.pool_size) is None:
         assert pool is not None
-        covariance = design.covariance(pool, sampling)
-        if "pool_samples" in problem.arrays:
+        if isinstance(design, designs.Own):
+            covariance, parts = _of_own(design, pool, sampling, draws)
+            kept = {pools.DESIGN: covariance} | ({} if parts is None else {pools.DESIGN_PARTS: parts})
+            problem = replace(problem, arrays=problem.arrays | kept)
+        else:
+            covariance = design.covariance(pool, sampling)
+        if design.has_form and "pool_samples" in problem.arrays:
             problem = replace(problem, arrays=problem.arrays | {pools.GRADIENTS: pool.gradients})
     elif not isinstance(design, designs.SimulationDesign):
         covariance = designs.design_covariance(design.name, problem.noise, sampling.batch, problem.pool_size)
     return Arm(
         problem=problem,
         batch=sampling.batch,
-        design=design.name,
+        design=getattr(design, "kernel", "") or design.name,
         covariance=covariance,
         draws=draws,
         coefficient=coefficient,
@@ -114,11 +119,26 @@ def resolve_arm(spec: Spec, problem: problems.Problem | None = None) -> Arm:
     )
 
 
+def _of_own(
+    design: designs.Own, pool: designs.Pool, sampling: Any, draws: designs.Draws | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+    """Covariance of a design of one's own, and estimates of it by parts; zeros for a merge, which draws nothing."""
+    if draws is None or draws.own is None:
+        return np.zeros_like(pool.metric), None
+    try:
+        return design.covariance(pool, sampling), design.parts(pool, sampling)
+    except ValueError as error:
+        raise InputError(str(error)) from None
+
+
 def _kept(design: str, simulation: designs.Simulation) -> dict[str, NDArray[np.float64]]:
     """What the covariance of a design is made of, for the run file."""
     if design == "antithetic":
-        return {pools.PAIRED: simulation.paired()}
-    return {pools.CROSS: simulation.cross(), pools.VARIANCES: simulation.variances}
+        kept, parts = {pools.PAIRED: simulation.paired()}, {pools.PAIRED_PARTS: simulation.paired_parts()}
+    else:
+        kept = {pools.CROSS: simulation.cross(), pools.VARIANCES: simulation.variances}
+        parts = {pools.CROSS_PARTS: simulation.cross_parts()}
+    return kept | {name: array for name, array in parts.items() if array is not None}
 
 
 def _alike(arms: Sequence[Arm]) -> tuple[Arm, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,7 +74,7 @@ def replay(
     *,
     arm: str | None = None,
     every: int | None = None,
-    code: str | Path | None = None,
+    code: str | Path | Sequence[str | Path] | None = None,
 ) -> list[Trajectory]:
     """Simulate one replicate of a stored run again, from the file alone, and compare it with what is stored.
 
@@ -82,7 +83,7 @@ def replay(
         replicate: its number.
         arm: name of an arm; default all.
         every: give also the iterates of every so many steps.
-        code: the Python file of a problem of one's own.
+        code: the Python file of a problem or design of one's own, or a list of them.
 
     Raises:
         InputError: no such replicate or arm, or this software cannot make the same numbers.

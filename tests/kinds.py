@@ -6,7 +6,14 @@ from small_runs import tables
 ARMS = {"a": {}, "b": {"problem.noise.kind": "isotropic"}}
 POOL = {"sampling": {"batch": 4}, "step": {"size": 0.2}}
 CODE = """
+from fastsgd.stream import below
 from numba import njit
+
+@njit
+def systematic(n, b, stream, indices):
+    start = below(stream, n)
+    for i in range(b):
+        indices[i] = (start + i * (n // b)) % n
 
 @njit
 def gradient(theta, sample, out):
@@ -24,8 +31,9 @@ def shop(theta, sample, out):
 NAMES = (
     "quadratic", "arms", "gaussian", "decaying", "average", "ou", "glm", "glm file", "reshuffle", "bernoulli", "stratified",
     "importance", "newsvendor", "queue", "fresh", "portfolio", "own pool", "own simulated",
+    "own design",
 )  # fmt: skip
-WITH_CODE = ("own pool", "own simulated")
+WITH_CODE = ("own pool", "own simulated", "own design")
 
 
 def spec(name, folder, **changes):
@@ -93,6 +101,8 @@ def spec(name, folder, **changes):
         "stratified": {"strata": "target"},
         "importance": {"probabilities": "norm"},
     }
+    own = {"design": f"{folder / 'code.py'}:systematic", "batch": 4, "pilot": 2**12}
+    given["own design"] = given["glm"] | {"sampling": own}
     for design, more in weights.items():
         given[design] = given["glm"] | {"sampling": {"design": design, "batch": 4, **more}}
     return tables(**(given[name] | changes))

@@ -26,6 +26,7 @@ ALLOWED = {
     "theory": set(),
     "designs": {"errors", "theory"},
     "schedules": {"theory"},
+    "stream": {"kernels"},
     "problems": {"errors", "units", "spec", "designs", "kernels", "theory"},
     "store": {"errors", "units", "views", "spec"},
     "moments": {"store", "kernels"},

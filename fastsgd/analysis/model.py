@@ -26,7 +26,7 @@ class Model:
     `exact` is False where the linear recursion with additive noise is only the leading order in the step size.
     `features`, `targets`: float64[n, d], float64[n] of a least-squares pool, whose noise at any state is known.
     `pool`, `simulation`: what a sampling design may know of the pool, or of the simulation; None without one.
-    `estimates`: of a problem that a pilot was made for, `hessian_parts` and `noise_parts` float64[C, d, d] and
+    `estimates`: of what a pilot was made for, `hessian_parts`, `noise_parts` float64[C, d, d] and
     `optimum_error` float64[d] (`pilot_errors`).
     """
 
@@ -104,6 +104,16 @@ class Model:
         except ValueError as error:
             raise InputError(str(error)) from None
 
+    def covariance_parts(self) -> Array | None:
+        """Independent estimates of `gradient_covariance` float64[C, d, d] of a design of one's own; None if it is exact."""
+        if not isinstance(self.design, designs.Own):
+            return None
+        assert self.pool is not None
+        try:
+            return self.design.parts(self.pool, self.spec.sampling)
+        except ValueError as error:
+            raise InputError(str(error)) from None
+
     @property
     def factor(self) -> float:
         """f with Sigma = f M for the sampling design, M = G, or the noise of `least_squares` (which has its weights)."""
@@ -128,6 +138,8 @@ class Model:
             return None
         pool = least_squares.pool(self.features, self.targets, self.optimum, self.spec.problem.ridge)
         if isinstance(design, designs.PoolDesign) and design.factor(self.spec.sampling.batch, self.pool_size) is None:
+            if not design.has_form:
+                return None
             assert self.pool is not None
             form = design.form(self.pool, self.spec.sampling)
             pool = least_squares_weighted.of_form(pool, form.weights, form.groups, form.centres)
@@ -181,7 +193,8 @@ def stored(run: Any, arm: str, arm_spec: Any) -> Model:
     exact = arm_spec.problem.kind in ("quadratic", "ou")
     hessian, noise, metric, optimum = (arrays[name] for name in ("hessian", "noise", "metric", "optimum"))
     data = _least_squares(arm_spec, arrays)
-    sampled = pools.of_arrays(arm_spec, arrays, optimum, metric)
+    made = run.spec.arm_specs()[arm].sampling
+    sampled = pools.of_arrays(arm_spec, arrays, optimum, metric, made)
     simulated = pools.kept_simulation(arm_spec, arrays, noise)
     return _kind(arm_spec)(
         arm, arm_spec, hessian, noise, metric, optimum, pool, exact, *data, sampled, simulated, _estimates(arrays)

@@ -1,10 +1,11 @@
 """What the error of an estimated H, G and theta* adds to the error of a prediction (delta method).
 
 A problem whose geometry comes from a pilot keeps independent estimates of H and G, each from a part of the pilot: arrays
-`hessian_parts` and `noise_parts`. The derivative of a prediction towards each, and the scatter of these derivatives, is the
-standard error of the prediction; estimates of one part are of the same samples, so H and G vary together. The optimum has
-covariance E = H^-1 G H^-1 / m, known up to the size that `optimum_error` gives: what is measured from it is off by
-(I - P_k) e at step k, P_k the contraction from the start.
+`hessian_parts` and `noise_parts`; so do designs for what their covariance is made of (`antithetic_parts`, `control_parts`), and
+a design of one's own for the covariance itself. The derivative of a prediction towards each, and the scatter of these
+derivatives, is the standard error of the prediction; estimates of one part are of the same samples, so they vary together.
+The optimum has covariance E = H^-1 G H^-1 / m, known up to the size that `optimum_error` gives: what is measured from it is
+off by (I - P_k) e at step k, P_k the contraction from the start.
 """
 
 from __future__ import annotations
@@ -12,20 +13,26 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastsgd import designs
 from fastsgd.analysis import path as paths
 from fastsgd.analysis.rows import Row
 
 if TYPE_CHECKING:
+    from fastsgd.analysis.model import Model
     from fastsgd.analysis.prediction import Prediction
 
 Array = NDArray[np.float64]
 
-PARTS = {"hessian": "hessian_parts", "noise": "noise_parts"}
+PARTS = {
+    "hessian": "hessian_parts",
+    "noise": "noise_parts",
+}
 _SHARE = 2.0**-10  # of the way towards an estimate: the derivative is linear there, and a covariance stays one
 
 
@@ -71,21 +78,21 @@ def pilot_errors(prediction: Prediction) -> PilotErrors | None:
     """Errors of a prediction; None where nothing that it stands on was estimated."""
     model = prediction.model
     given = {name: model.estimates[parts] for name, parts in PARTS.items() if parts in model.estimates}
+    given |= _of_design(model)
+    sigmas = model.covariance_parts()
     covariance = _optimum(prediction)
-    if not given and covariance is None:
+    if not given and sigmas is None and covariance is None:
         return None
-    count = max((len(parts) for parts in given.values()), default=0)
+    count = max((len(parts) for parts in [*given.values(), *([] if sigmas is None else [sigmas])]), default=0)
     steps, usable = len(prediction.steps), np.isfinite(prediction.risk)
     risk, size = np.zeros((count, steps)), np.zeros((count, steps))
     shape, optimum, distance = np.zeros(steps), np.zeros(steps), np.zeros(steps)
     whiten = [prediction.whitener(s) if prediction.random[s] else None for s in range(steps)]
     F, mean = model.metric, prediction.mean
     for c in range(count):
-        moving = {name: _towards(getattr(model, name), parts[c]) for name, parts in given.items()}
-        changed = replace(
-            model, hessian=moving.get("hessian", model.hessian), noise=moving.get("noise", model.noise)
-        )  # fmt: skip
-        means, covs = paths.frozen(changed, changed.gradient_covariance(), prediction.steps).original()
+        changed = _moved(model, {name: parts[c] for name, parts in given.items()})
+        sigma = changed.gradient_covariance() if sigmas is None else _towards(prediction.sigma, sigmas[c])
+        means, covs = paths.frozen(changed, sigma, prediction.steps).original()
         moved = (means - mean) / _SHARE, (covs - prediction.covariance) / _SHARE
         for s in np.flatnonzero(usable):
             risk[c, s] = np.sum(F * moved[1][s]) + 2.0 * mean[s] @ F @ moved[0][s]
@@ -101,6 +108,27 @@ def pilot_errors(prediction: Prediction) -> PilotErrors | None:
             optimum[k] = math.sqrt(max(float(spread), 0.0)) if usable[k] else 0.0
             distance[k] = 0.0 if W is None else float(np.trace(W.T @ E @ W)) / W.shape[1]
     return PilotErrors(risk, size, shape, optimum, distance)
+
+
+def _moved(model: Model, parts: dict[str, Array]) -> Model:
+    """The model with each of its estimates a little way towards that of a part."""
+    mine = {name: _towards(getattr(model, name), parts[name]) for name in PARTS if name in parts}
+    simulation = model.simulation
+    if simulation is not None:
+        changes: dict[str, Any] = {"noise": mine.get("noise", simulation.noise)}
+        for name in parts.keys() - PARTS.keys():
+            changes[name] = partial(np.asarray, _towards(getattr(simulation, name)(), parts[name]))
+        simulation = replace(simulation, **changes)
+    hessian, noise = mine.get("hessian", model.hessian), mine.get("noise", model.noise)
+    return replace(model, hessian=hessian, noise=noise, simulation=simulation)
+
+
+def _of_design(model: Model) -> dict[str, Array]:
+    """What the covariance of a design is made of, by parts, where it was estimated."""
+    if not isinstance(model.design, designs.SimulationDesign) or model.simulation is None:
+        return {}
+    found = {name: getattr(model.simulation, f"{name}_parts")() for name in model.design.made_of}
+    return {name: parts for name, parts in found.items() if parts is not None}
 
 
 def _towards(matrix: Array, estimate: Array) -> Array:

@@ -27,7 +27,7 @@ def command(
     run: Path,
     replicates: int | None,
     steps: tuple[int, ...] | None,
-    code: Path | None,
+    code: tuple[Path, ...],
     threads: int | None,
     time_limit: float | None,
     force: bool,

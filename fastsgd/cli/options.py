@@ -124,7 +124,8 @@ def cluster(scheduler: str | None, workers: int | None) -> dict[str, Any]:
 
 
 code_option = click.option(
-    "--code", type=PATH, metavar="FILE", help="The Python file of a problem of your own; a run holds no code."
-)
+    "--code", type=PATH, multiple=True, metavar="FILE",
+    help="The Python file of a problem or design of your own; a run holds no code. Give it again for another file.",
+)  # fmt: skip
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 csv_option = click.option("--csv", "as_csv", is_flag=True, help="Print the table as CSV.")

@@ -22,7 +22,7 @@ def command(
     replicate: int,
     arm: str | None,
     every: int | None,
-    code: Path | None,
+    code: tuple[Path, ...],
     output: Path | None,
     as_json: bool,
     as_csv: bool,

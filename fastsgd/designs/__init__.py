@@ -15,13 +15,17 @@ from numpy.typing import ArrayLike, NDArray
 from fastsgd.designs.base import Design, PoolDesign, scaled
 from fastsgd.designs.draws import Draws
 from fastsgd.designs.form import Form
+from fastsgd.designs.own import OWN, Own, OwnDesign
 from fastsgd.designs.pool import Pool
 from fastsgd.designs.simulation import Simulation, SimulationDesign
 
 __all__ = [
+    "OWN",
     "Design",
     "Draws",
     "Form",
+    "Own",
+    "OwnDesign",
     "Pool",
     "PoolDesign",
     "Simulation",
@@ -31,7 +35,7 @@ __all__ = [
     "names",
 ]
 
-_HELPERS = ("base", "draws", "form", "pool", "simulation")
+_HELPERS = ("base", "draws", "form", "own", "pool", "simulation")
 _found: dict[str, Design] = {}
 
 
@@ -50,17 +54,33 @@ def names() -> list[str]:
     return sorted(_registry())
 
 
+def installed() -> list[str]:
+    """Names of the designs that installed packages offer, sorted."""
+    from importlib.metadata import entry_points
+
+    return sorted({point.name for point in entry_points(group="fastsgd.designs")})
+
+
 def get(name: str) -> Design:
-    """The design called `name`, built in or from an entry point; ValueError with the nearest names otherwise."""
+    """The design called `name`: built in, from an entry point, or `file.py:name`; ValueError with the nearest otherwise."""
     registry = _registry()
+    if OWN.fullmatch(name):
+        return Own(name)
     if name in registry:
         return registry[name]
     from importlib.metadata import entry_points
 
     for entry in entry_points(group="fastsgd.designs"):
         if entry.name == name:
-            registry[name] = entry.load()
-            return registry[name]
+            try:
+                found = entry.load()
+            except Exception as error:
+                reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+                raise ValueError(
+                    f"sampling.design = {name!r} cannot be used: loading {entry.value} fails with {reason}; install it again"
+                ) from None
+            if isinstance(found, Design):
+                return found
     near = difflib.get_close_matches(name, registry, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise ValueError(f"sampling.design must be one of {', '.join(sorted(registry))}, got {name!r}{hint}")

@@ -15,6 +15,7 @@ class Antithetic(SimulationDesign):
     """
 
     name = "antithetic"
+    made_of = ("paired",)
 
     def problems(self, batch: int, pool_size: int | None = None) -> list[str]:
         """batch >= 2 and even."""

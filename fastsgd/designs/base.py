@@ -50,6 +50,8 @@ class PoolDesign:
     independent = True
     needs: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
+    kernel = ""
+    """The built-in design that batches are drawn by if `draws` gives None."""
 
     def factor(self, batch: int, pool_size: int | None) -> float | None:
         """None: the covariance is not a multiple of S_n."""
@@ -67,6 +69,16 @@ class PoolDesign:
         factor = self.factor(sampling.batch, pool.size)
         assert factor is not None
         return Form.multiple(pool.size, factor)
+
+    @property
+    def has_form(self) -> bool:
+        """Whether there is a `form`."""
+        return True
+
+    def check(self, pool: Pool, sampling: Any) -> None:
+        """Raises ValueError: one line about a key of `sampling` that does not go with the pool."""
+        self.form(pool, sampling)
+        self.draws(pool, sampling)
 
     def covariance(self, pool: Pool, sampling: Any) -> Array:
         """Exact covariance of the mini-batch gradient of one step, given the pool, at its gradients; float64[d, d]."""

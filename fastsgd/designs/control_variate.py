@@ -16,6 +16,7 @@ class ControlVariate(SimulationDesign):
 
     name = "control-variate"
     takes = ("coefficient",)
+    made_of = ("cross",)
 
     def coefficient(self, simulation: Simulation, sampling: Any) -> Array:
         """B float64[d, m]."""

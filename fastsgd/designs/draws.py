@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 _BITS = 2**64
+
+
+@dataclass(frozen=True, eq=False)
+class OwnDraws:
+    """A user's draw function: module of `kernels.own_draws`, code of its weights, params float64[m], table of weights."""
+
+    kernels: Any
+    how: int
+    params: NDArray[np.float64]
+    table: NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,9 +32,10 @@ class Draws:
         weights: float64, of each stratum or sample.
         probabilities: float64[n] (importance).
         chances, lowest: distribution of the size (bernoulli).
+        own: a user's draw function with what it needs (own).
     """
 
-    method: str
+    method: str  # or "own"
     n: int
     b: int
     most: int
@@ -34,6 +46,7 @@ class Draws:
     probabilities: NDArray[np.float64] | None = None
     chances: NDArray[np.uint64] = field(default_factory=lambda: np.zeros(1, np.uint64))
     lowest: int = 0
+    own: OwnDraws | None = None
 
     @property
     def epochs(self) -> bool:

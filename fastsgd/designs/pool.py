@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from fastsgd.designs.own import Bound
 
 Array = NDArray[np.float64]
 
@@ -24,6 +28,7 @@ class Pool:
             for every sample (a ridge).
         column: float64[n] by the name of a column, as the data were read; raises ValueError with a part of a line.
         array: float64 array by the name of a file of the spec.
+        own: the design of the spec if it is one's own.
     """
 
     features: Array
@@ -32,6 +37,7 @@ class Pool:
     compute: Callable[[], Array]
     column: Callable[[str], Array]
     array: Callable[[str], Array]
+    own: Bound | None = None
 
     @property
     def size(self) -> int:

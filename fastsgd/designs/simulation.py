@@ -24,6 +24,8 @@ class Simulation:
         cross: gives Cov(g, c) at theta*, float64[d, m], c the m draws of a sample.
         variances: float64[m], of the draws: 1, 1/12 and 1.
         array: float64 array by the name of a file of the spec.
+        paired_parts, cross_parts: give independent estimates of both, float64[C, d, d] and float64[C, d, m], by parts of a
+            pilot; None where there is a closed form.
     """
 
     noise: Array
@@ -31,6 +33,8 @@ class Simulation:
     cross: Callable[[], Array]
     variances: Array
     array: Callable[[str], Array]
+    paired_parts: Callable[[], Array | None] = lambda: None
+    cross_parts: Callable[[], Array | None] = lambda: None
 
 
 class SimulationDesign:
@@ -41,6 +45,8 @@ class SimulationDesign:
     independent = True
     needs: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
+    made_of: tuple[str, ...] = ()
+    """What of a `Simulation` the covariance is made of, beside G."""
 
     def factor(self, batch: int, pool_size: int | None = None) -> float | None:
         """None: the covariance is not a multiple of G."""

@@ -8,7 +8,7 @@ from fastsgd.designs.base import PoolDesign, batch_problems, pool_problems
 class WithReplacement(PoolDesign):
     """b independent uniform draws from the pool: Cov = S_n/b, S_n with 1/n. Section 4."""
 
-    name = "with-replacement"
+    name = kernel = "with-replacement"
 
     def factor(self, batch: int, pool_size: int | None) -> float:
         """1/b, relative to S_n with the normalisation 1/n."""

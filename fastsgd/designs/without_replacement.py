@@ -8,7 +8,7 @@ from fastsgd.designs.base import PoolDesign
 class WithoutReplacement(PoolDesign):
     """Each of the C(n, b) subsets with equal chance: Cov = (1/b) (n-b)/(n-1) S_n, S_n with 1/n. Lemma 4.1."""
 
-    name = "without-replacement"
+    name = kernel = "without-replacement"
 
     def factor(self, batch: int, pool_size: int | None) -> float:
         """(n-b)/((n-1) b), relative to S_n with the normalisation 1/n (Remark 4.2); exactly 0 for b = n."""

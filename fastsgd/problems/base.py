@@ -39,7 +39,7 @@ class Arm:
     Attributes:
         problem: the problem with this arm's overrides.
         batch: b.
-        design: name of the sampling design.
+        design: name of the sampling design, or of the one that the kernels draw it by.
         covariance: float64[d, d], covariance of the mini-batch gradient of a step at the optimum, original coordinates.
         draws: how weighted batches are drawn, None where the kernels draw by themselves.
         coefficient: float64[d, m] of control variates, or None.

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastsgd.errors import InputError, RunError
+
 if TYPE_CHECKING:
     from fastsgd.designs.draws import Draws
     from fastsgd.problems.base import Arm
@@ -36,7 +38,7 @@ class Sampler:
         self._pitch = (draws.most + 7) // 8 * 8
         self._entries = np.zeros((0, 0), np.uint32)
         self._memory: tuple[NDArray[np.uint32], NDArray[np.float64]] | None = None
-        self._fill = self._builtin()
+        self._fill = self._builtin() if draws.method != "own" else self._own()
 
     def _builtin(self) -> Any:
         from fastsgd.kernels.weighted_draws import METHODS, Table, fill_batches, walker
@@ -54,6 +56,23 @@ class Sampler:
 
         def fill(tasks: int, rows: int, marks: Any, *address_and_memory: Any) -> None:
             fill_batches(tasks, table, self._rows(rows if draws.epochs else tasks), marks, *address_and_memory)
+
+        return fill
+
+    def _own(self) -> Any:
+        draws, own = self._draws, self._draws.own
+
+        def fill(tasks: int, rows: int, marks: Any, *address_and_memory: Any) -> None:
+            if own is None:  # a merge has no use for it
+                raise InputError("the code of sampling.design is not at hand; name its Python file")
+            _, replicate, step, *_, size = address_and_memory
+            arguments = draws.n, draws.b, draws.most, own.how, own.params, own.table
+            own.kernels.fill(tasks, tasks, np.uint64(0), *arguments, *address_and_memory)
+            if size.min() < 0:
+                r, k = (int(i) for i in np.unravel_index(np.argmin(size), size.shape))
+                raise RunError(
+                    f"{fault(int(size[r, k]), draws)} at replicate {int(replicate) + r}, step {int(step) + k}; correct it"
+                )
 
         return fill
 
@@ -88,6 +107,16 @@ class Sampler:
         if self._memory is None or len(self._memory[0]) < wanted:
             self._memory = np.zeros(wanted, np.uint32), np.zeros(wanted)
         return self._memory
+
+
+def fault(code: int, draws: Draws) -> str:
+    """What a number below 0 in place of the size of a batch says of a user's draw function."""
+    rules = {
+        -1: f"must return a size from 0 to {draws.most} (or OwnDesign.largest), got another",
+        -2: f"must write indices from 0 to {draws.n - 1}, got one out of range",
+        -3: f"must write at most {draws.most} indices (or OwnDesign.largest), got more",
+    }
+    return f"sampling.design {rules[code]}"
 
 
 def sampler_of(arm: Arm, n: int) -> Sampler | EqualSampler:

@@ -70,8 +70,7 @@ def _of_pool(spec: Spec, design: designs.Design, pool_size: int | None) -> list[
     try:
         pool = problems.build(spec).pool(spec)
         assert pool is not None
-        design.form(pool, spec.sampling)
-        design.draws(pool, spec.sampling)
+        design.check(pool, spec.sampling)
     except ValueError as error:
         return [str(error)]
     return []

@@ -153,7 +153,10 @@ class ResolvedOwn(Problem):
             return None
         paired, cross = (cache(partial(of, self.optimum)) for of in (pilot.paired, pilot.cross))
         variances = np.repeat([1.0, 1.0 / 12.0, 1.0], pilot.counts[:3])
-        return Simulation(self.noise, paired, cross, variances, lambda name: array_of(spec, name))
+        return Simulation(
+            self.noise, lambda: paired()[0], lambda: cross()[0], variances, lambda name: array_of(spec, name),
+            lambda: paired()[1], lambda: cross()[1],
+        )  # fmt: skip
 
     def stepper(self, arms: Sequence[Arm]) -> OwnStepper:
         return OwnStepper(self.pilot, self.optimum, arms)

@@ -11,6 +11,7 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from types import CodeType, FunctionType, ModuleType
@@ -52,10 +53,10 @@ def registered(thing: Any) -> str:
     for name, function in functions.items():
         if function is not None:
             digest.update(name.encode() + b"\0")
-            _fingerprint(function, digest, set())
+            fingerprint(function, digest, set())
     sha = digest.hexdigest()
     _objects[sha] = functions
-    return f"sha256:{sha}.py:{getattr(_plain(functions['gradient']), '__name__', 'gradient')}"
+    return f"sha256:{sha}.py:{getattr(plain(functions['gradient']), '__name__', 'gradient')}"
 
 
 def entry_point(name: str) -> str | None:
@@ -84,10 +85,15 @@ def at_hand(spec: Spec) -> bool:
     from fastsgd.spec.identity import own_file
 
     name = own_file(spec)
-    return not name.startswith(STORED) or _hash(name) in _objects or spec.path(name).is_file()
+    if not name.startswith(STORED) or hash_of(name) in _objects or spec.path(name).is_file():
+        return True
+    for installed_name in installed():
+        with suppress(InputError):  # what is broken is not this one
+            entry_point(installed_name)
+    return hash_of(name) in _objects
 
 
-def _hash(name: str) -> str:
+def hash_of(name: str) -> str:
     return name.removeprefix("sha256:").removesuffix(".py")
 
 
@@ -97,17 +103,17 @@ def code_of(spec: Spec) -> Code:
 
     section = cast("Own", spec.problem)
     file, name = own_file(spec), section.kind.rpartition(":")[2]
-    sha = _hash(file)
+    sha = hash_of(file)
     if sha in _objects:
         found = _objects[sha]
-        where = getattr(getattr(_plain(found["gradient"]), "__code__", None), "co_filename", None)
+        where = getattr(getattr(plain(found["gradient"]), "__code__", None), "co_filename", None)
         for key in ("loss", "hessian"):
             wanted = getattr(section, key)
             if wanted is not None:
                 raise InputError(f"problem.{key} = {wanted!r} is for a file; give the function to OwnProblem")
         return Code(found["gradient"], found["loss"], found["hessian"], sha, where)
     text, path = spec.source(), spec.path(file).resolve()
-    module = _imported(f"fastsgd_own_{sha256(text)[:24]}", path)
+    module = imported(f"fastsgd_own_{sha256(text)[:24]}", path)
     functions = [None if n is None else _function(module, n) for n in (name, section.loss, section.hessian)]
     key = f"{module.__name__} {name} {section.loss} {section.hessian}"
     gradient = functions[0]
@@ -120,14 +126,14 @@ def _function(module: ModuleType, name: str) -> Any:
     if found is None or not callable(found):
         there = ", ".join(sorted(key for key, value in vars(module).items() if hasattr(value, "py_func"))) or "none"
         raise InputError(f"the file has no function {name}; its compiled functions are: {there}")
-    if not isinstance(_plain(found), FunctionType):
+    if not isinstance(plain(found), FunctionType):
         raise InputError(f"{name} must be a function, got {type(found).__name__}; define it with def")
     if inspect.iscoroutinefunction(_plain(found)) or inspect.isgeneratorfunction(_plain(found)):
         raise InputError(f"{name} must be an ordinary function; define it with def, without async and yield")
     return found
 
 
-def _imported(name: str, path: Any) -> ModuleType:
+def imported(name: str, path: Any) -> ModuleType:
     """The user's module. Its name tells its text, which is its identity: compiled code on disk refers to the name."""
     if name not in sys.modules:
         found = importlib.util.spec_from_file_location(name, path)
@@ -156,17 +162,20 @@ def place_in(error: BaseException, file: str | None) -> str:
     return "" if line is None else f" in line {line}"
 
 
-def _plain(function: Any) -> Any:
+def plain(function: Any) -> Any:
     return getattr(function, "py_func", function)
 
 
-def _fingerprint(value: Any, digest: Any, seen: set[int]) -> None:
+def fingerprint(value: Any, digest: Any, seen: set[int]) -> None:
     """Add to a hash what a function does, as far as its code and the globals that it refers to say."""
-    value = _plain(value)
+    value = plain(value)
     if isinstance(value, FunctionType):
         if id(value) in seen:
             return
         seen.add(id(value))
+        if (value.__module__ or "").startswith("fastsgd."):
+            digest.update(f"{value.__module__}.{value.__name__}\0".encode())  # what it does, STREAM_VERSION tells
+            return
         try:
             digest.update(inspect.getsource(value).encode())
         except (OSError, TypeError):
@@ -176,12 +185,12 @@ def _fingerprint(value: Any, digest: Any, seen: set[int]) -> None:
         for name in sorted(_names(value.__code__)):
             if name in outer:
                 digest.update(name.encode() + b"=")
-                _fingerprint(outer[name], digest, seen)
+                fingerprint(outer[name], digest, seen)
     elif isinstance(value, np.ndarray):
         digest.update(f"{value.dtype}{value.shape}".encode() + np.ascontiguousarray(value).tobytes())
     elif isinstance(value, tuple | list):
         for item in value:
-            _fingerprint(item, digest, seen)
+            fingerprint(item, digest, seen)
     elif isinstance(value, ModuleType | type) or callable(value):
         digest.update(getattr(value, "__name__", type(value).__name__).encode())
     else:

@@ -119,22 +119,22 @@ class Pilot:
         """Of every sample of a pool, float64[n, d]."""
         return self.sums(theta[None], self.size, 1)[0][:, 0]
 
-    def paired(self, theta: Array) -> Array:
-        """Covariance of the mean gradient of an antithetic pair of simulated samples at theta, float64[d, d]."""
+    def paired(self, theta: Array) -> tuple[Array, Array]:
+        """Covariance of the mean gradient of an antithetic pair of simulated samples at theta, float64[d, d], and by parts."""
         d, n = len(theta), self._total
         sums, products = np.zeros((_CHUNKS, 1, d)), np.zeros((_CHUNKS, d, d))
         self._collect(theta[None], _CHUNKS, self._chunk, sums, products, ANTITHETIC)
         mean = sums[:, 0].sum(axis=0) / n
         found: Array = products.sum(axis=0) / n - np.outer(mean, mean)
-        return 0.5 * (found + found.T)
+        return 0.5 * (found + found.T), _merged(products * (_CHUNKS / n) - np.outer(mean, mean))
 
-    def cross(self, theta: Array) -> Array:
-        """Cov(g, c) at theta of a gradient and the draws of its sample, float64[d, m]."""
+    def cross(self, theta: Array) -> tuple[Array, Array]:
+        """Cov(g, c) at theta of a gradient and the draws of its sample, float64[d, m], and by parts."""
         d, n = len(theta), self._total
         sums, products = np.zeros((_CHUNKS, 1, d)), np.zeros((_CHUNKS, d, int(self.counts.sum())))
         self._collect(theta[None], _CHUNKS, self._chunk, sums, products, CONTROL)
         found: Array = products.sum(axis=0) / n
-        return found
+        return found, 0.5 * (products[0::2] + products[1::2]) * (_CHUNKS / n)
 
     def _means(self, points: Array) -> Array:
         """Mean gradients of each chunk, weighted so that their average is that of all: float64[chunks, P, d]."""

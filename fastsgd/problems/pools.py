@@ -7,33 +7,54 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from fastsgd.designs import Pool, Simulation
+from fastsgd.designs import OWN, Pool, Simulation
 from fastsgd.errors import InputError
 from fastsgd.problems.base import Array
 
 if TYPE_CHECKING:
+    from fastsgd.designs.own import Bound
     from fastsgd.spec import Spec
     from fastsgd.spec.sections import Glm
 
 GRADIENTS = "pool_gradients"
+DESIGN, DESIGN_PARTS = "design_covariance", "design_parts"
 PAIRED, CROSS, VARIANCES = "antithetic_noise", "control_covariance", "control_variances"
+PAIRED_PARTS, CROSS_PARTS = "antithetic_parts", "control_parts"
 
 
-def of_arrays(spec: Spec, arrays: Mapping[str, Any], optimum: Array, metric: Array) -> Pool | None:
-    """The pool of a problem whose arrays are pool_features and pool_targets, or pool_samples; None without a pool."""
+def of_arrays(spec: Spec, arrays: Mapping[str, Any], optimum: Array, metric: Array, made: Any = None) -> Pool | None:
+    """The pool of a problem whose arrays are pool_features and pool_targets, or pool_samples; None without a pool.
+
+    made: the table [sampling] that the arrays of a stored run were made with.
+    """
+    own = _own(spec, arrays, made)
     if "pool_features" in arrays:
         features, targets = np.asarray(arrays["pool_features"]), np.asarray(arrays["pool_targets"])
         return Pool(
             features, targets, metric, _glm_gradients(spec, features, targets, optimum),
-            lambda name: _glm_column(spec, features, targets, name), lambda name: array_of(spec, name),
+            lambda name: _glm_column(spec, features, targets, name), lambda name: array_of(spec, name), own,
         )  # fmt: skip
     if "pool_samples" in arrays:
         samples = np.asarray(arrays["pool_samples"])
         return Pool(
             samples, None, metric, lambda: _kept(arrays),
-            lambda name: _numbered(samples, name), lambda name: array_of(spec, name),
+            lambda name: _numbered(samples, name), lambda name: array_of(spec, name), own,
         )  # fmt: skip
     return None
+
+
+def _own(spec: Spec, arrays: Mapping[str, Any], made: Any) -> Bound | None:
+    """The design of a spec with its code; None unless it is one's own."""
+    if not OWN.fullmatch(spec.sampling.design):
+        return None
+    from fastsgd.problems.own_design import BoundDesign
+
+    if made is None or DESIGN not in arrays:
+        return BoundDesign(spec)
+    parts = np.asarray(arrays[DESIGN_PARTS]) if DESIGN_PARTS in arrays else None
+    if parts is not None and not np.isfinite(parts).all():
+        parts = None  # of another arm
+    return BoundDesign(spec, (made, np.asarray(arrays[DESIGN]), parts))
 
 
 def kept_simulation(spec: Spec, arrays: Mapping[str, Any], noise: Array) -> Simulation:
@@ -47,9 +68,13 @@ def kept_simulation(spec: Spec, arrays: Mapping[str, Any], noise: Array) -> Simu
             )
         return np.asarray(arrays[name])
 
+    def parts(name: str) -> Array | None:
+        # Not a number: those of another arm.
+        return np.asarray(arrays[name]) if name in arrays and np.isfinite(arrays[name]).all() else None
+
     return Simulation(
         noise, lambda: kept(PAIRED), lambda: kept(CROSS), np.asarray(arrays.get(VARIANCES, np.ones(1))),
-        lambda name: array_of(spec, name),
+        lambda name: array_of(spec, name), lambda: parts(PAIRED_PARTS), lambda: parts(CROSS_PARTS),
     )  # fmt: skip
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PILOT = 2**22
 """Samples from which the covariances of a design are found where there is no closed form."""
-_STREAMS = 1024
+_STREAMS, _PARTS = 1024, 32
 
 
 @dataclass(frozen=True)
@@ -53,20 +53,21 @@ class Simulator:
         params = self.params if coefficient is None else np.concatenate([self.params, coefficient.ravel()])
         return replace(self, params=params, counts=np.concatenate([self.counts[:3], more]))
 
-    def paired(self, theta: Array, samples: int = PILOT, seed: int = 0) -> Array:
-        """Covariance of the mean gradient of an antithetic pair at theta, float64[d, d], from a pilot."""
+    def paired(self, theta: Array, samples: int = PILOT, seed: int = 0) -> tuple[Array, Array]:
+        """Covariance of the mean gradient of an antithetic pair at theta, float64[d, d], from a pilot, and by parts."""
         sums, products = self.by("antithetic").moments(theta, samples // _STREAMS, seed)
         total = samples // _STREAMS * _STREAMS
         mean = sums.sum(axis=0) / total
         result: Array = products.sum(axis=0) / total - np.multiply.outer(mean, mean)
-        return 0.5 * (result + result.T)
+        return 0.5 * (result + result.T), _parts(products, total) - np.multiply.outer(mean, mean)
 
-    def cross(self, theta: Array, samples: int = PILOT, seed: int = 0) -> Array:
-        """Cov(g, c) with the draws c of a sample at theta, float64[d, m], from a pilot."""
+    def cross(self, theta: Array, samples: int = PILOT, seed: int = 0) -> tuple[Array, Array]:
+        """Cov(g, c) with the draws c of a sample at theta, float64[d, m], from a pilot, and by parts."""
         d, m = len(theta), int(self.counts[:3].sum())
         sums, products = np.empty((_STREAMS, d)), np.empty((_STREAMS, d * m))
         self.by("control-variate", np.zeros((d, m)))._collect(theta, samples // _STREAMS, seed, sums, products)
-        return products.sum(axis=0).reshape(d, m) / (samples // _STREAMS * _STREAMS)
+        total, by_stream = samples // _STREAMS * _STREAMS, products.reshape(_STREAMS, d, m)
+        return by_stream.sum(axis=0) / total, _parts(by_stream, total)
 
     def advance(
         self, delta: Array, optimum: Array, batch: int, sizes: Array, seed: int, first_replicate: int, first_step: int
@@ -116,6 +117,12 @@ class Simulator:
         )
 
 
+def _parts(products: Array, total: int) -> Array:
+    """Means over 32 successive shares of the streams of sums float64[R, ...] over `total` samples in all."""
+    by_part: Array = products.reshape(_PARTS, -1, *products.shape[1:]).sum(axis=1)
+    return by_part * (_PARTS / total)
+
+
 @dataclass(frozen=True, kw_only=True)
 class SimulatedProblem(Problem):
     """`simulator`: the kernel with its constants; paired, cross: closed forms of `designs.Simulation`, where there are."""
@@ -125,15 +132,15 @@ class SimulatedProblem(Problem):
     cross: Array | None = None
 
     def simulation(self, spec: Spec) -> Simulation:
-        def paired() -> Array:
-            return self.simulator.paired(self.optimum) if self.paired is None else self.paired
+        def known(closed: Array | None, pilot: Callable[[Array], tuple[Array, Array]]) -> tuple[Array, Array | None]:
+            return pilot(self.optimum) if closed is None else (closed, None)
 
-        def cross() -> Array:
-            return self.simulator.cross(self.optimum) if self.cross is None else self.cross
-
+        paired = cache(partial(known, self.paired, self.simulator.paired))
+        cross = cache(partial(known, self.cross, self.simulator.cross))
         return Simulation(
-            self.noise, cache(paired), cache(cross), self.simulator.variances, lambda name: array_of(spec, name)
-        )
+            self.noise, lambda: paired()[0], lambda: cross()[0], self.simulator.variances,
+            lambda name: array_of(spec, name), lambda: paired()[1], lambda: cross()[1],
+        )  # fmt: skip
 
     def stepper(self, arms: Sequence[Arm]) -> SimulatedStepper:
         simulator = self.simulator.by(arms[0].design, arms[0].coefficient)

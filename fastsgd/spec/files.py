@@ -1,6 +1,7 @@
 """Arrays that a spec refers to: from disk, or attached (a spec rebuilt from a run has no files)."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,18 +83,21 @@ class Files:
     def path(self, name: str) -> Path:
         return self._places.get(name, self.base / name)
 
-    def attach_source(self, name: str, path: Path) -> None:
-        """Let a name that a stored run has mean the Python file at `path`. InputError if that is another text."""
-        if reason := why_unreadable(path):
-            raise InputError(f"{path} {reason}")
-        text = path.read_bytes()
-        found, wanted = hashlib.sha256(text).hexdigest(), name.removeprefix(STORED).removesuffix(".py")
-        if found != wanted:
-            raise InputError(
-                f"{path} is not the code of this run: its SHA-256 is {found[:12]}, the run has {wanted[:12]}; "
-                "give the file as it was"
-            )
-        self._sources[name], self._places[name] = text, path
+    def attach_sources(self, names: Sequence[str], paths: Sequence[Path]) -> None:
+        """Let names that a stored run has mean the Python files at `paths`. InputError if one is another text."""
+        hashes = {name.removeprefix(STORED).removesuffix(".py"): name for name in names}
+        for path in paths:
+            if reason := why_unreadable(path):
+                raise InputError(f"{path} {reason}")
+            text = path.read_bytes()
+            found = hashlib.sha256(text).hexdigest()
+            if found not in hashes:
+                wanted = " and ".join(sha[:12] for sha in hashes)
+                raise InputError(
+                    f"{path} is not the code of this run: its SHA-256 is {found[:12]}, the run has {wanted}; "
+                    "give the file as it was"
+                )
+            self._sources[hashes[found]], self._places[hashes[found]] = text, path
 
     def unpack(self, folder: Path) -> None:
         """Put the code that was read elsewhere into `folder`, and let its name mean that file."""

@@ -77,6 +77,8 @@ def _body(spec: "Spec") -> dict[str, Any]:
 
 def _sampling(spec: "Spec") -> dict[str, Any]:
     form: dict[str, Any] = plain(spec.sampling.model_dump(exclude_none=True))
+    if sections.OWN_KIND.fullmatch(form["design"]):
+        form["design"] = _stored(spec, form["design"])
     for key in ("strata", "probabilities", "coefficient"):
         if isinstance(form.get(key), dict) and "file" in form[key]:
             form[key]["file"] = _reference(spec, form[key]["file"])
@@ -183,11 +185,24 @@ def own_file(spec: "Spec") -> str:
     return found[1]
 
 
+def own_files(spec: "Spec") -> list[str]:
+    """The names of the Python files of a spec and its arms: of problems and of designs of one's own."""
+    words = [word for arm in spec.arm_specs().values() for word in (arm.problem.kind, arm.sampling.design)]
+    found = [match[1] for match in map(sections.OWN_KIND.fullmatch, words) if match is not None]
+    return list(dict.fromkeys(found))
+
+
+def _stored(spec: "Spec", word: str) -> str:
+    """`file.py:name` with the hash of the text for the file: `sha256:<hex>.py:name`, which a stored run has in its place."""
+    found = sections.OWN_KIND.fullmatch(word)
+    assert found is not None
+    file, name = found[1], found[2]
+    return word if file.startswith(STORED) else f"{STORED}{sha256(spec.source(file))}.py:{name}"
+
+
 def _own(spec: "Spec", problem: sections.Own) -> dict[str, Any]:
-    """The file goes in as the hash of its text: `sha256:<hex>.py:name`, which a stored run has in its place."""
-    file = own_file(spec)
-    name = problem.kind[len(file) + 1 :]
-    kind = problem.kind if file.startswith(STORED) else f"{STORED}{sha256(spec.source())}.py:{name}"
+    """The file goes in as the hash of its text, see `_stored`."""
+    kind = _stored(spec, problem.kind)
     form = plain(problem.model_dump(exclude={"kind", "data", "metric"}, exclude_none=True))
     if problem.data is not None:
         form["data"] = {"file": _reference(spec, problem.data.file)}

@@ -40,7 +40,7 @@ def load_spec(
         path = Path(source)
         raw, folder, name = toml.read(path), path.parent, path.stem
     changed, issues = apply(raw, overrides)
-    issues += _named_problem(changed)
+    issues += _named_problem(changed) + _named_designs(changed)
     return _checked(changed, Files(Path(base) if base is not None else folder), name, issues, cells)
 
 
@@ -61,6 +61,31 @@ def _named_problem(raw: dict[str, Any]) -> list[Issue]:
     return []
 
 
+def _named_designs(raw: dict[str, Any]) -> list[Issue]:
+    """Put what stands for an object, or for an installed design, in the place of every `sampling.design`."""
+    from fastsgd.problems import own_design_code
+
+    issues: list[Issue] = []
+
+    def named(value: Any, key: str) -> Any:
+        if isinstance(value, Mapping):
+            return {name: named(below, f"{key}.{name}") for name, below in value.items()}
+        if not key.endswith("sampling.design"):
+            return value
+        if key.startswith("sweep.") and isinstance(value, list):
+            return [named(one, key.removeprefix("sweep.")) for one in value]
+        try:
+            return own_design_code.named(value)
+        except InputError as error:
+            issues.append(Issue("sampling.design", f"sampling.design = {show(value)} cannot be used: {error.lines[0]}"))
+            return value
+
+    for table in ("sampling", "arms", "sweep"):
+        if isinstance(raw.get(table), Mapping):
+            raw[table] = named(raw[table], table)
+    return issues
+
+
 def change(spec: Spec, changes: Sequence[str] | Mapping[str, Any]) -> Spec:
     """A checked copy of a spec with overrides, on the same files."""
     if isinstance(changes, Mapping):
@@ -69,6 +94,7 @@ def change(spec: Spec, changes: Sequence[str] | Mapping[str, Any]) -> Spec:
         issues = [issue for issue in found if issue]
     else:
         raw, issues = apply(spec.raw(), changes)
+    issues += _named_designs(raw)
     return _checked(raw, spec._files, spec.name, issues)
 
 

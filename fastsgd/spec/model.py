@@ -152,13 +152,17 @@ class Spec(sections.Table):
             raise ValueError("only a glm with problem.data.file has a table")
         return self._files.table(self.problem.data.file, self.problem.data.target or "")
 
-    def source(self) -> bytes:
-        """The Python file of a problem of one's own. Raises InputError if it cannot be read or is not at hand."""
-        return self._files.source(identity.own_file(self))
+    def source(self, name: str | None = None) -> bytes:
+        """A Python file of the spec, by default of its problem. InputError if it cannot be read or is not at hand."""
+        return self._files.source(name or identity.own_file(self))
 
-    def with_code(self, path: Path) -> "Spec":
-        """The same spec, rebuilt from a run of a problem of one's own, with its Python file at hand."""
-        self._files.attach_source(identity.own_file(self), path)
+    def own_files(self) -> list[str]:
+        """Names of the Python files of problems and designs of one's own, of all arms."""
+        return identity.own_files(self)
+
+    def with_code(self, paths: Sequence[Path]) -> "Spec":
+        """The same spec, rebuilt from a run with code of one's own, with its Python files at hand."""
+        self._files.attach_sources(self.own_files(), paths)
         return self
 
     def path(self, name: str) -> Path:
@@ -195,8 +199,9 @@ def with_arm(raw: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
 def _absolute(raw: dict[str, Any], base: Path) -> dict[str, Any]:
     def walk(value: Any, key: str) -> Any:
         if isinstance(value, Mapping):
-            return {name: walk(below, name) for name, below in value.items()}
-        if key == "problem.kind" and (own := sections.OWN_KIND.fullmatch(value)) and not value.startswith(STORED):
+            return {name: walk(below, f"{key}.{name}") for name, below in value.items()}
+        word = isinstance(value, str) and key.endswith(("problem.kind", "sampling.design"))
+        if word and (own := sections.OWN_KIND.fullmatch(value)) and not value.startswith(STORED):
             return f"{(base / own[1]).resolve()}:{own[2]}"
         named = isinstance(value, str) and key.rpartition(".")[2] == "file" and not value.startswith(STORED)
         return str((base / value).resolve()) if named else value

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from fastsgd.spec.fields import FileName, Name, about
+from fastsgd.spec.fields import FileName, Name, Numbers, about
 from fastsgd.spec.messages import Issue, choices, nearest, show
 from fastsgd.spec.tables import MetricFile, Table, list_or_table, name_or_table
 
@@ -77,6 +77,8 @@ class Sampling(Table):
         ]
         | None
     ) = about('"optimal" or { file = "B.npy" }', default=None)
+    parameters: Numbers | None = about("a list of numbers, such as [1.0, 2.0]", default=None)
+    pilot: Annotated[int, about("a whole number of batches, such as 100000", ge=2**10, le=2**36)] | None = None
 
 
 KEYS = tuple(Sampling.model_fields)
@@ -100,8 +102,8 @@ def check(
     try:
         design = designs.get(name)
     except ValueError:
-        near = nearest(name, designs.names())
-        remedy = f'did you mean "{near}"?' if near else "choose one of these"
+        near = nearest(name, [*designs.names(), *designs.installed()])
+        remedy = f'did you mean "{near}"?' if near else 'choose one of these, or "file.py:name"'
         rule = f"sampling.design must be {choices(designs.names())}, got {show(name)}"
         yield Issue("sampling.design", f"{rule}; {remedy}")
         return

@@ -1,0 +1,69 @@
+"""What a user's draw function takes its random numbers from: the words of one address (`words`), as plain numbers.
+
+Integers come as int64, which mixes with the counters and lengths of user code without turning into floating point.
+"""
+
+import numpy as np
+
+from . import words
+from ._jit import jit
+from .philox import PURPOSE_BATCH
+
+_0, _1 = np.uint64(0), np.uint64(1)
+
+
+def stream(seed, replicate=0, step=0):
+    """The stream of the batch of one replicate and step, to try a draw function with in Python."""
+    made = words.make_words()
+    words.begin(made, PURPOSE_BATCH, np.uint64(seed), np.uint64(replicate), np.uint64(step), _0)
+    return made
+
+
+@jit
+def below(stream, n):
+    """An integer from 0 to n - 1, each with the same chance, int64; 1 <= n < 2^32."""
+    return np.int64(words.below(stream, np.uint64(n)))
+
+
+@jit
+def uniform(stream):
+    """A number on [0, 1), a multiple of 2^-53."""
+    return words.unit(stream)
+
+
+@jit
+def shuffle(stream, array):
+    """Put the elements of an array in random order, each order with the same chance."""
+    for i in range(array.size - 1, 0, -1):
+        k = below(stream, i + 1)
+        array[i], array[k] = array[k], array[i]
+
+
+@jit
+def subset(stream, n, size, out):
+    """`size` different integers below n in out[0 : size], each subset with the same chance; in no particular order.
+
+    No more than n, and than there is room for.
+
+    Floyd's method (Bentley and Floyd, CACM 30, 1987): the j-th draw is below n - size + j + 1, and n - size + j itself where
+    that is taken already.
+    """
+    size = min(size, n, out.size)
+    if size * size <= 2 * n:
+        for j in range(size):
+            last = n - size + j
+            k = below(stream, last + 1)
+            for i in range(j):
+                if out[i] == k:
+                    k = last
+                    break
+            out[j] = k
+        return
+    taken = np.zeros(n, np.uint8)
+    for j in range(size):
+        last = n - size + j
+        k = below(stream, last + 1)
+        if taken[k]:
+            k = last
+        taken[k] = 1
+        out[j] = k

@@ -128,7 +128,7 @@ def _function(module: ModuleType, name: str) -> Any:
         raise InputError(f"the file has no function {name}; its compiled functions are: {there}")
     if not isinstance(plain(found), FunctionType):
         raise InputError(f"{name} must be a function, got {type(found).__name__}; define it with def")
-    if inspect.iscoroutinefunction(_plain(found)) or inspect.isgeneratorfunction(_plain(found)):
+    if inspect.iscoroutinefunction(plain(found)) or inspect.isgeneratorfunction(plain(found)):
         raise InputError(f"{name} must be an ordinary function; define it with def, without async and yield")
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from importlib import metadata
@@ -89,6 +90,9 @@ def code_of(spec: Spec) -> DesignCode:
         there = ", ".join(listed[:8]) + (", ..." if len(listed) > 8 else "") or "none"
         what = f"no function or OwnDesign {name}" if found is None else f"{name}, which is a {type(found).__name__}"
         raise InputError(f"the file has {what}; its compiled functions and OwnDesigns are: {there}")
+    drawn = plain(_design(found).draw)
+    if inspect.iscoroutinefunction(drawn) or inspect.isgeneratorfunction(drawn):
+        raise InputError(f"{name} must draw by an ordinary function; define it with def, without async and yield")
     return DesignCode(_design(found), f"{module.__name__} {name}", str(path))
 
 

@@ -9,13 +9,18 @@ from . import words
 from ._jit import jit
 from .philox import PURPOSE_BATCH
 
-_0, _1 = np.uint64(0), np.uint64(1)
+_0 = np.uint64(0)
 
 
 def stream(seed, replicate=0, step=0):
     """The stream of the batch of one replicate and step, to try a draw function with in Python."""
+    return _begun(np.uint64(seed), np.uint64(replicate), np.uint64(step))
+
+
+@jit
+def _begun(seed, replicate, step):
     made = words.make_words()
-    words.begin(made, PURPOSE_BATCH, np.uint64(seed), np.uint64(replicate), np.uint64(step), _0)
+    words.begin(made, PURPOSE_BATCH, seed, replicate, step, _0)
     return made
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastsgd.analysis.zscores import z_exact
+from fastsgd.analysis.zscores import z_exact, z_sample_mean
 from fastsgd.experiments import pictures
 from fastsgd.experiments.base import Case, Control, Drawn, Entry, Part, Row
 from fastsgd.experiments.scores import Second, batch_scores, covariance_rows, once
@@ -76,6 +76,9 @@ def _sequence_rows(case: Case, more: int, spread: bool) -> Iterator[Row]:
         parts, at = conditioning.decomposition(G, batch + more, n), f"{where}, law {m + 1}"
         yield from covariance_rows("within pools (22)", at, found["within", m], parts.within)
         yield from covariance_rows("between pools (22)", at, found["between", m], parts.between)
+        sizes = found["sum", m] * (batch + more)
+        error, z = z_sample_mean(sizes, 1.0)
+        yield Row("within + between pools (22), of G/b", at, float(np.mean(sizes)), error, 1.0, z)
         given = conditioning.given_measure(G, batch + more)
         yield from covariance_rows("given the law (ii)", at, found["given", m], given)
     total = _total(law, batch + more, spread)
@@ -90,19 +93,23 @@ def _total(law: Law, batch: int, spread: bool) -> Array:
     return result
 
 
-def _levels(case: Case) -> dict[tuple[str, int], Second]:
+def _levels(case: Case) -> dict[tuple[str, int], Any]:
     """Second moments of the draws of every level; sequences of their own for (22), (ii) and (iii)."""
     spec = case.spec
     drawn, law = sequences(spec, max(int(case.run.replicates) // SHARE, 100)), law_of(spec)
     n, batch = spec.problem.data.generate.samples, spec.sampling.batch
     use = np.arange(len(drawn.measure)) % 4  # 0, 1: equation (22); 2: (ii); 3: (iii)
-    found = {}
+    found: dict[tuple[str, int], Any] = {}
     for m, G in enumerate(law.covariances):
         parts = conditioning.decomposition(G, batch, n)
         pairs, alone = (use < 2) & (drawn.measure == m), (use == 2) & (drawn.measure == m)
         differences = (drawn.batches[pairs, 0] - drawn.batches[pairs, 1]) / np.sqrt(2.0)
         found["within", m] = Second.of(differences, parts.within)
-        found["between", m] = Second.of(drawn.pool[pairs] - law.means[m], parts.between)
+        between = drawn.pool[pairs] - law.means[m]
+        found["between", m] = Second.of(between, parts.between)
+        # tr(G^-1 (within + between))/d of every sequence: 1/b in the mean, whatever n.
+        root = np.linalg.inv(np.linalg.cholesky(G)).T
+        found["sum", m] = np.mean((differences @ root) ** 2 + (between @ root) ** 2, axis=1)
         given = conditioning.given_measure(G, batch)
         found["given", m] = Second.of(drawn.batches[alone, 0] - law.means[m], given)
     rest = drawn.batches[use == 3, 0] - law.means.mean(axis=0)
@@ -215,7 +222,7 @@ ENTRY = Entry(
     paper="Lemma 4.1, Prop 4.5, (22)",
     claim="Given the pool the covariance of a mini-batch gradient has the finite-population factor; over pools the variance "
     "within and between them adds up to G/b; without identifiability the variance between laws comes on top.",
-    ran="Mini-batch gradients at the optimum of least squares, a run of one step a draw: pools of 20 and of 1000, with and "
+    ran="Mini-batch gradients at the optimum of least squares, a run of one step a draw: a small and a larger pool, with and "
     "without replacement, up to the whole pool. Exchangeable sequences, each with a pool and a law, for (22), (ii), (iii).",
     dear_plan=True,
     parts=(SMALL, POOL),

@@ -12,11 +12,12 @@ from fastsgd.analysis.observed import Observed
 from fastsgd.analysis.prediction import Prediction
 from fastsgd.analysis.quadratic_form import QuadraticForm
 from fastsgd.experiments import controls, pictures
-from fastsgd.experiments.base import Case, Drawn, Entry, Row
+from fastsgd.experiments.base import FALSE_ALARM, Case, Drawn, Entry, Row
 from fastsgd.experiments.decay import RATE, late, limit
-from fastsgd.experiments.rows import from_analysis, slope_row
+from fastsgd.experiments.rows import certain, from_analysis, slope_row
 from fastsgd.experiments.view import View
 from fastsgd.theory import transient
+from fastsgd.theory.statistics import sidak_z
 
 MOST = 5
 
@@ -35,6 +36,7 @@ def analyse(view: View) -> list[Row]:
 def _rows(view: View) -> Iterator[Row]:
     case = view.case(RATE)
     predictions, observed, vectors = view.predictions(case), view.observed(case), directions(case)
+    ratios = []
     for j, v in enumerate(vectors.T):
         for arm, (prediction, seen) in enumerate(zip(predictions, observed, strict=True)):
             index = late(prediction)
@@ -48,7 +50,27 @@ def _rows(view: View) -> Iterator[Row]:
                 slope = _slope(prediction, seen, index, v, rows)
                 yield slope.but(where=f"v{j + 1}, {prediction.model.arm}", tested=arm > 0)
         if len(predictions) > 1:
-            yield _ratio(predictions, observed, v, j)
+            ratios.append(_ratio(predictions, observed, v, j))
+            yield ratios[-1]
+    yield from _order(ratios)
+
+
+def _order(ratios: Sequence[Row]) -> Iterator[Row]:
+    """Ratios above 1, and below that along v1, among those whose prediction is far from it in standard errors."""
+    if not ratios:
+        return
+    far, first = sidak_z(FALSE_ALARM / 10, len(ratios)), ratios[0]
+    clear = [r for r in ratios if abs(r.predicted - 1) > far * r.standard_error]
+    if clear:
+        above = sum(r.empirical > 1 for r in clear), sum(r.predicted > 1 for r in clear)
+        yield certain("directions with a ratio above 1", f"of {len(clear)} told from 1", *map(float, above))
+    clear = [
+        r for r in ratios[1:]
+        if abs(first.predicted - r.predicted) > far * math.hypot(first.standard_error, r.standard_error)
+    ]  # fmt: skip
+    if clear:
+        below = sum(r.empirical < first.empirical for r in clear), sum(r.predicted < first.predicted for r in clear)
+        yield certain("directions with a ratio below that of v1", f"of {len(clear)} told from it", *map(float, below))
 
 
 def _moment(prediction: Prediction, seen: Observed, s: int, v: np.ndarray) -> Row:

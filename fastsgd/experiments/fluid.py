@@ -339,7 +339,7 @@ ENTRY = Entry(
     paper="Thm 5.7",
     claim="From a far start theta_k follows dtheta/dt = -grad L up to sqrt(eta), and the rescaled difference is a Gaussian "
     "process whose covariance solves dV/dt = -HV - VH + G/b along the path.",
-    ran="Logistic regression on fresh data at three step sizes and the same times; every quantity is extrapolated to step "
+    ran="Logistic regression on fresh data at several step sizes and the same times; every quantity is extrapolated to step "
     "size 0, where the theorem is exact.",
     dear_plan=True,
     parts=(FLUID,),

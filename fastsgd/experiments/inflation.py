@@ -15,6 +15,7 @@ from fastsgd.experiments.view import View
 
 SURROGATE = Part("inflation", {"quick": {"replicates": 96, "record.steps": [500, 3000]}}, split=True)
 PROCESS = Part("inflation-ou", {"quick": {"replicates": 100, "record.steps": [10000, 40000]}}, split=True)
+WHOLE, FIELDS = "time-averaged covariance", ("empirical", "standard_error")
 SHOWN = 3  # coordinates in the figure and variances of single runs in the table
 
 
@@ -37,17 +38,29 @@ def _rows(view: View, part: Part) -> Iterator[Row]:
     for case, seen in zip(cases, found, strict=True):
         for i in _chosen(len(seen.value)):
             yield seen.row(i, f"{part.spec}, {case.label}").but(tested=False)
-        yield from _whole(view, case, part)
+    yield from _linear(view, part)
     if len(cases) > 1:
         for i in range(len(found[0].value)):
             yield _slope(f"{part.spec}, variance {i + 1}", i, factors, found)
 
 
-def _whole(view: View, case: Case, part: Part) -> Iterator[Row]:
-    """All variances of one run at once: the size of the whitened second moment."""
-    for row in view.averages(case):
-        if row.quantity == "time-averaged covariance":
-            yield row.but(where=f"{part.spec}, {case.label}")
+def _linear(view: View, part: Part) -> Iterator[Row]:
+    """The whole covariance (its size, whitened) of every run over its prediction, against the mean of that over all runs.
+
+    What the runs have in common is in the slopes; what is left shows whether the size is linear in 1 + rho.
+    """
+    sizes = [(case, row) for case in view.of(part) for row in view.averages(case) if row.quantity == WHOLE]
+    if len(sizes) < 2:
+        return
+    value, error = (np.array([getattr(row, name) / row.predicted for _, row in sizes]) for name in FIELDS)
+    precision = 1 / error**2
+    mean, variance = float(precision @ value) / float(np.sum(precision)), 1 / float(np.sum(precision))
+    for (case, row), one, own in zip(sizes, value, error, strict=True):
+        spread = math.sqrt(own**2 - variance)
+        yield row.but(
+            quantity="covariance / (1 + rho), of its mean", where=f"{part.spec}, {case.label}", empirical=one / mean,
+            standard_error=spread, predicted=1.0, z=(one - mean) / spread, leading=1.0,
+        )  # fmt: skip
 
 
 def _slope(where: str, i: int, factors: np.ndarray, found: list[Marginals]) -> Row:

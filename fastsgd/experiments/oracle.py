@@ -13,7 +13,7 @@ from fastsgd.analysis.model import Model, from_spec
 from fastsgd.analysis.zscores import z_sample_mean
 from fastsgd.experiments import controls, pictures
 from fastsgd.experiments.base import FALSE_ALARM, Case, Control, Drawn, Entry, Part, Row
-from fastsgd.experiments.rows import certain
+from fastsgd.experiments.rows import certain, slope_row
 from fastsgd.experiments.scores import once
 from fastsgd.experiments.view import View
 from fastsgd.figures.style import look
@@ -21,6 +21,7 @@ from fastsgd.theory import complexity
 from fastsgd.theory.statistics import sidak_z
 
 Array = NDArray[np.float64]
+RISE = 1.5  # of the bound past the feasible edge, from which on what is measured must rise too
 POINTS = 40  # recorded steps of a run, over which its path is averaged
 QUICK = {"record.steps": [300, 3000, 30000], "replicates": 32, "record.trajectories": 32}
 
@@ -157,6 +158,52 @@ def _rows(view: View, noise: bool = True, faster: float = 0.0) -> Iterator[Row]:
                 yield Row("squared gap / bound", where, mean / bound, error / bound, 1.0, 0.0, tested=False)
         if cases:
             yield certain("cells above the bound", NAMES[part.spec], float(above), 0.0)
+            yield from _slopes(view, part, noise)
+            yield from _past_the_edge(view, part)
+
+
+def _slopes(view: View, part: Part, noise: bool) -> Iterator[Row]:
+    """Slope in N at the smallest batch; in b over the feasible batches of the largest budget. Leading: of the bound."""
+    cases, name = view.of(part), NAMES[part.spec]
+    least, most = min(budget(case)[1] for case in cases), max(budget(case)[0] for case in cases)
+    in_N = [case for case in cases if budget(case)[1] == least]
+    in_b = [case for case in cases if budget(case)[0] == most and _feasible(view, case)]
+    lines = (
+        ("slope in N", f"{name}, b = {least}", in_N, -0.5),
+        ("slope in b", f"{name}, N = {most}, feasible", in_b, 0.0),
+    )
+    for place, (quantity, where, chosen, leading) in enumerate(lines):
+        if len(chosen) < 3:
+            continue
+        values = [path_mean(view, case) for case in chosen]
+        mean = np.array([value.mean() for value in values])
+        spread = np.array([value.var(ddof=1) / len(value) for value in values]) / mean**2
+        exact = view.models(chosen[0])[0].features is not None
+        x = np.log([budget(case)[place] for case in chosen])
+        curve = np.array([expected(view, case, noise) for case in chosen]) if exact else np.exp(leading * x)
+        row = slope_row(where, x, mean, curve, np.diag(spread)).but(quantity=quantity, leading=leading)
+        yield row if exact else row.but(z=0.0, tested=False)
+
+
+def _feasible(view: View, case: Case) -> bool:
+    N, b = budget(case)
+    return b <= complexity.largest_feasible_batch(setting(view, case), N)
+
+
+def _past_the_edge(view: View, part: Part) -> Iterator[Row]:
+    """Budgets at which the largest batch does worse than the largest feasible one, of those where the bound rises far."""
+    worse, told, cases = 0, 0, view.of(part)
+    for N in sorted({budget(case)[0] for case in cases}):
+        here = sorted((case for case in cases if budget(case)[0] == N), key=budget)
+        inside = [case for case in here if _feasible(view, case)]
+        if inside and inside[-1] is not here[-1]:
+            last, edge = here[-1], inside[-1]
+            rise, base = (complexity.budget_bound(setting(view, case), *budget(case)) for case in (last, edge))
+            if rise > RISE * base:
+                told += 1
+                worse += int(path_mean(view, last).mean() > path_mean(view, edge).mean())
+    if told:
+        yield certain("budgets that do worse past the feasible edge", NAMES[part.spec], float(worse), float(told))
 
 
 def notes(view: View) -> Sequence[str]:
@@ -230,8 +277,8 @@ ENTRY = Entry(
     paper="Thm 7.3, Cor 7.8",
     claim="At the balanced step the mean squared dual gradient norm over the path stays below a bound of order N^-1/2 that "
     "does not depend on b inside the feasible region and grows with b outside.",
-    ran="Least squares and logistic regression on a pool drawn with replacement: budgets over three decades, batches from 1 "
-    "past the feasible edge; least squares against its exact moments at every cell, both against the bound.",
+    ran="Least squares and logistic regression on a pool drawn with replacement: several budgets, batches up to the "
+    "feasible edge and past it; least squares against its exact moments at every cell, both against the bound.",
     dear_plan=True,
     parts=PARTS,
     analyse=analyse,

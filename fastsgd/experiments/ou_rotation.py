@@ -108,8 +108,8 @@ ENTRY = Entry(
     paper="Exp 2, Figs 5-6",
     claim="The stationary covariance tilts with the noise, and its ellipses coincide with those of the Lyapunov equation; the "
     "trace-matched isotropic surrogate stays axis-aligned at every angle.",
-    ran="Euler-Maruyama of (54) for both noises at every angle, six replicates (the six seeds), draws of their own; time "
-    "averages after a burn-in.",
+    ran="Euler-Maruyama of (54) for both noises at every angle, draws of their own, a replicate a seed; time averages after a "
+    "burn-in.",
     parts=PARTS,
     analyse=analyse,
     draw=draw,

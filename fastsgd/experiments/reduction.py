@@ -290,9 +290,9 @@ ENTRY = Entry(
     paper="Remark 9.1",
     claim="A design whose mini-batch covariance is below that of another in Loewner order has the lower stationary "
     "covariance, and its plateau is lower by a factor that the covariances predict.",
-    ran="A newsvendor with fresh samples, antithetic pairs and control variates at three step sizes, extrapolated to 0; least "
-    "squares on a pool with batches with and without replacement, stratified and by importance, against exact plateaus. All "
-    "designs of a problem share their draws.",
+    ran="A newsvendor with fresh samples, antithetic pairs and control variates at several step sizes, extrapolated to 0; "
+    "least squares on a pool with batches with and without replacement, stratified and by importance, against exact plateaus. "
+    "All designs of a problem share their draws.",
     dear_plan=True,
     parts=(NEWSVENDOR, POOL),
     analyse=analyse,

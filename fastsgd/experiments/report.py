@@ -106,7 +106,15 @@ def _runs(runs: list[dict[str, Any]]) -> str:
     files = ", ".join(f"runs/{spec}.toml" for spec in specs)
     noun = "run" if len(runs) == 1 else "runs"
     steps = sum(run["replicate_steps"] for run in runs)
-    return f"({files}: {len(runs)} {noun}, {replicates} replicates, {steps:.3g} replicate-steps.)"
+    own = f"d = {_range({run['dimension'] for run in runs})}; b = {_range({b for run in runs for b in run['batches']})}"
+    sizes = _range({size for run in runs for size in run["step_sizes"]})
+    return f"({files}: {len(runs)} {noun}, {replicates} replicates, {steps:.3g} replicate-steps; {own}; step size {sizes}.)"
+
+
+def _range(values: set[Any]) -> str:
+    """Up to four numbers, or the ends of more."""
+    found = [f"{value:g}" for value in sorted(values)]
+    return ", ".join(found) if len(found) <= 4 else f"{found[0]} to {found[-1]}"
 
 
 def _figure(figure: dict[str, Any], folder: Path) -> str:

@@ -203,10 +203,10 @@ ENTRY = Entry(
     paper="Prop 4.5, Remark 4.4",
     claim="On a fixed pool the plateau has the finite-population factor of the batch and vanishes as b tends to n; drawn "
     "with replacement it has not. Batches of one epoch are negatively correlated, and their noise cancels over it.",
-    ran="Least squares and logistic regression on fixed pools, b/n from 0.001 to 0.9, mini-batches without and with "
-    "replacement. Least squares against its exact stationary risk with state-dependent noise, logistic at three step sizes on "
-    "the same draws, extrapolated to 0. Epoch reshuffling: a contrast of two groups, in closed form for every b/n, and pools "
-    "of 10, whose moments follow from a recursion over their subsets.",
+    ran="Least squares and logistic regression on fixed pools at many b/n, mini-batches without and with "
+    "replacement. Least squares against its exact stationary risk with state-dependent noise, logistic at several step sizes on "
+    "the same draws, extrapolated to 0. Epoch reshuffling: a contrast of two groups, in closed form for every b/n, and small "
+    "pools, whose moments follow from a recursion over their subsets.",
     dear_plan=True,
     parts=(LINEAR, LOGISTIC, *reshuffled.PARTS),
     analyse=analyse,

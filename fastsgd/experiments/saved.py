@@ -38,7 +38,7 @@ def finish(entry: Entry, runs: Sequence[Planned], scale: str, folder: Path) -> d
     target.mkdir(parents=True, exist_ok=True)
     figures = _draw(entry, view, target)
     notes = [] if entry.notes is None else list(entry.notes(view))
-    result = _result(entry, runs, scale, judged, controls, published, figures, notes)
+    result = _result(entry, runs, view.cases, scale, judged, controls, published, figures, notes)
     result["seconds"] = round(time.perf_counter() - begun, 3)
     result["key"] = key
     plain: dict[str, Any] = tables.plain(result)
@@ -46,6 +46,16 @@ def finish(entry: Entry, runs: Sequence[Planned], scale: str, folder: Path) -> d
     (target / "rows.csv").write_text(tables.csv_text(ROW_COLUMNS, cells), encoding="utf-8")
     (target / "result.json").write_text(tables.json_text(plain) + "\n", encoding="utf-8")
     return plain
+
+
+def setting(case: Case) -> dict[str, Any]:
+    """What readers ask for first of a run: dimension, batches and step sizes of its arms."""
+    specs = case.spec.arm_specs().values()
+    return {
+        "dimension": len(case.run.problem(case.run.arms[0])["optimum"]),
+        "batches": sorted({int(spec.sampling.batch) for spec in specs}),
+        "step_sizes": sorted({float(spec.step.size) for spec in specs}),
+    }
 
 
 def row_dict(row: Row, judged: Judged) -> dict[str, Any]:
@@ -68,6 +78,7 @@ def row_dict(row: Row, judged: Judged) -> dict[str, Any]:
 def _result(
     entry: Entry,
     runs: Sequence[Planned],
+    cases: Sequence[Case],
     scale: str,
     judged: Judged,
     controls: Sequence[Controlled],
@@ -118,9 +129,10 @@ def _result(
                 "replicates": run.spec.replicates,
                 "steps": run.spec.horizon,
                 "arms": list(run.spec.arms or ()),
+                **setting(case),
                 "replicate_steps": run.total,
             }
-            for run in runs
+            for run, case in zip(runs, cases, strict=True)
         ],
         "figures": list(figures),
         "notes": list(notes),

@@ -154,7 +154,8 @@ ENTRY = Entry(
     paper="Prop 5.13",
     claim="The linear recursion has a stationary covariance, that of the discrete Lyapunov equation, if and only if "
     "eta lambda_max < 2.",
-    ran="Direct SGD on the surrogate for eta lambda_max up to 2.1, draws of their own; risks at recorded steps, time averages; "
+    ran="Direct SGD on the surrogate for eta lambda_max up to the edge and past it, draws of their own; "
+    "risks at recorded steps, time averages; "
     "the unstable steps are run on purpose.",
     parts=(EDGE,),
     analyse=analyse,

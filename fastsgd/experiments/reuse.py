@@ -204,9 +204,9 @@ ENTRY = Entry(
     claim="On a fixed pool the plateau has the finite-population factor of the batch and vanishes as b tends to n; drawn "
     "with replacement it has not. Batches of one epoch are negatively correlated, and their noise cancels over it.",
     ran="Least squares and logistic regression on fixed pools at many b/n, mini-batches without and with "
-    "replacement. Least squares against its exact stationary risk with state-dependent noise, logistic at several step sizes on "
-    "the same draws, extrapolated to 0. Epoch reshuffling: a contrast of two groups, in closed form for every b/n, and small "
-    "pools, whose moments follow from a recursion over their subsets.",
+    "replacement. Least squares against its exact stationary risk with state-dependent noise, logistic at several step sizes "
+    "on the same draws, extrapolated to 0. Epoch reshuffling: a contrast of two groups, in closed form for every b/n, and "
+    "small pools, whose moments follow from a recursion over their subsets.",
     dear_plan=True,
     parts=(LINEAR, LOGISTIC, *reshuffled.PARTS),
     analyse=analyse,

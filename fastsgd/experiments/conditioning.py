@@ -154,7 +154,7 @@ def draw(view: View) -> Drawn:
     rows = [row for row in analyse(view) if "(22)" in row.quantity or "(ii)" in row.quantity or "(iii)" in row.quantity]
     kinds: dict[str, list[Row]] = {}
     for row in rows:
-        if row.predicted:
+        if row.predicted and row.quantity.startswith("variance"):
             kinds.setdefault(row.quantity.removeprefix("variance "), []).append(row)
     for index, (kind, found) in enumerate(kinds.items()):
         x, y, e = (np.array([getattr(r, k) for r in found]) for k in ("predicted", "empirical", "standard_error"))

@@ -131,6 +131,8 @@ def draw(view: View) -> list[Drawn]:
             pictures.series(
                 drawn, left, prediction.model.arm, j, f"v{j + 1}", calls, value, error, expected, (line * batch, curve)
             )
+        if a > 0:
+            left.sharey(axes[0, 0])  # so that the arms can be compared
         left.set_title(prediction.model.arm)
         left.set_xscale("log")
         left.set_yscale("log")

@@ -53,72 +53,103 @@ def place(case: Case) -> str:
 
 
 def draw(view: View) -> Drawn:
-    """b times the plateau against b/n, and measured over predicted."""
-    figure, axes = pictures.sheet(1, 3, (11.0, 4.0))
-    left, right, last = axes[0]
+    """b times the plateau against b/n; measured over predicted of batches drawn anew and of epochs; risk in an epoch."""
+    figure, axes = pictures.sheet(2, 2, (8.4, 6.8))
     drawn = Drawn(
         figure,
-        "Left: b times the plateau of least squares on a fixed pool, exact lines; dotted: noise of the optimum, no pool. "
-        "Middle: measured over predicted risk; logistic regression extrapolated to step size 0. Right: risk of least squares "
-        "on a small pool over an epoch that is reshuffled, exact lines; dotted: every batch drawn from the whole pool.",
+        "Upper left: b times the plateau of least squares on a fixed pool, exact lines; dotted: noise of the optimum, no pool. "
+        "Upper right: measured over predicted risk; logistic regression extrapolated to step size 0. Lower left: the same for "
+        "epochs that are reshuffled. Lower right: risk of least squares on a small pool over such an epoch, exact lines; "
+        "dotted: every batch drawn from the whole pool.",
     )
-    index = 0
-    for design, word in WORDS.items():
+    _plateaus(drawn, axes[0, 0], view)
+    _ratios(drawn, axes[0, 1], view)
+    _reshuffled(drawn, axes[1, 0], view)
+    _epoch(drawn, axes[1, 1], view)
+    for axis in (axes[0, 0], axes[0, 1], axes[1, 0]):
+        axis.set_xscale("log")
+        axis.set_xlabel("b / n")
+    for axis in (axes[0, 1], axes[1, 0]):
+        axis.axhline(1.0, color="grey", linewidth=0.9)
+        axis.set_ylabel("measured / predicted")
+        low, high = axis.get_ylim()
+        axis.set_ylim(low, high + 0.3 * (high - low))
+        pictures.legend(axis, 2, fontsize=7, loc="upper left")
+    return drawn
+
+
+def _plateaus(drawn: Drawn, axis: Any, view: View) -> None:
+    for index, (design, word) in enumerate(WORDS.items()):
         cases = [c for c in view.of(LINEAR) if c.spec.sampling.design == design]
         if not cases:
             continue
         rows = [row for case in cases for row in _linear(view) if row.where == f"least squares, {place(case)}"]
-        b = np.array([c.spec.sampling.batch for c in cases], dtype=float)
-        x = b / np.array([view.models(c)[0].pool_size for c in cases], dtype=float)
+        b, x = _batches(view, cases)
         value, error, expected = _columns(rows)
         line = np.geomspace(x.min(), x.max(), 40)
         curve = _exact(view, cases[0], line, design)
-        pictures.series(drawn, left, "plateau", index, word, x, b * value, b * error, b * expected, (line, curve))
-        dodge = 1 + 0.1 * (2 * index - 1)
-        ones = np.ones(len(x))
-        label = f"least squares, {word}"
-        pictures.series(drawn, right, "ratio", index, label, x, value / expected, error / expected, ones, dodge=dodge)
-        index += 1
-    for design, word in WORDS.items():
-        limits = [
-            (case, row)
-            for case in view.of(LOGISTIC)
-            for row in view.averages(case)
-            if row.tested and row.quantity.startswith(RISK) and case.spec.sampling.design == design
-        ]
-        if limits:
-            x = np.array([c.spec.sampling.batch / (view.models(c)[0].pool_size or 1) for c, _ in limits])
-            value, error, expected = _columns([row for _, row in limits])
-            dodge, label = 1 + 0.1 * (2 * index - 5), f"logistic, {word}"
-            pictures.series(drawn, right, "ratio", index, label, x, value, error, expected, dodge=dodge)
-            index += 1
+        pictures.series(drawn, axis, "plateau", index, word, x, b * value, b * error, b * expected, (line, curve))
     level = _free(view)
     if level is not None:
-        left.axhline(level, color="grey", linewidth=0.9, linestyle=":")
-    for axis in (left, right):
-        axis.set_xscale("log")
-        axis.set_xlabel("b / n")
-    left.set_ylabel("b x stationary risk")
-    right.set_ylabel("measured / predicted")
-    pictures.legend(left)
-    _reshuffled(drawn, right, view, index)
-    _epoch(drawn, last, view)
-    low, high = right.get_ylim()
-    right.set_ylim(low, high + 0.45 * (high - low))
-    pictures.legend(right, fontsize=7, loc="upper left")
-    return drawn
+        axis.axhline(level, color="grey", linewidth=0.9, linestyle=":")
+    axis.set_ylabel("b x stationary risk")
+    pictures.legend(axis)
 
 
-def _reshuffled(drawn: Drawn, axis: Any, view: View, index: int) -> None:
+def _ratios(drawn: Drawn, axis: Any, view: View) -> None:
+    """Measured over predicted of batches drawn anew, a little apart at each b/n."""
+    least = {case.label: row for case in view.of(LINEAR) for row in _linear(view) if _at(row, case)}
+    many = {
+        case.label: row
+        for case in view.of(LOGISTIC)
+        for row in view.averages(case)
+        if row.tested and RISK in row.quantity
+    }
+    index, dodges = 0, np.geomspace(0.8, 1.25, 2 * len(WORDS))
+    for part, word, rows in ((LINEAR, "least squares", least), (LOGISTIC, "logistic", many)):
+        for design, how in WORDS.items():
+            cases = [c for c in view.of(part) if c.spec.sampling.design == design and c.label in rows]
+            if cases:
+                _, x = _batches(view, cases)
+                value, error, expected = _columns([rows[c.label] for c in cases])
+                _apart(drawn, axis, "ratio", index, f"{word}, {how}", x, value, error, expected, float(dodges[index]))
+                index += 1
+
+
+def _at(row: Row, case: Case) -> bool:
+    return row.where == f"least squares, {place(case)}"
+
+
+def _apart(
+    drawn: Drawn,
+    axis: Any,
+    panel: str,
+    index: int,
+    label: str,
+    x: Any,
+    value: Any,
+    error: Any,
+    expected: Any,
+    dodge: float,
+) -> None:
+    ratio, ones = value / expected, np.ones(len(x))
+    pictures.series(drawn, axis, panel, index, label, x, ratio, error / expected, ones, ([], []), dodge)
+
+
+def _batches(view: View, cases: list[Case]) -> tuple[np.ndarray, np.ndarray]:
+    """(b, b/n) of runs."""
+    b = np.array([next(iter(c.spec.arm_specs().values())).sampling.batch for c in cases], dtype=float)
+    return b, b / np.array([view.models(c)[0].pool_size for c in cases], dtype=float)
+
+
+def _reshuffled(drawn: Drawn, axis: Any, view: View) -> None:
     """Measured over predicted of reshuffled epochs against b/n."""
     found = [row for row in reshuffled.rows(view, place) if row.tested]
-    for word in dict.fromkeys(row.where.split(",")[0] for row in found):
+    words = list(dict.fromkeys(row.where.split(",")[0] for row in found))
+    for index, (word, dodge) in enumerate(zip(words, np.geomspace(0.9, 1.1, len(words)), strict=True)):
         rows = [row for row in found if row.where.startswith(f"{word},")]
         x = np.array([float(row.where.split("b/n = ")[1].split(",")[0]) for row in rows])
-        value, error, expected = _columns(rows)
-        dodge = 1 + 0.05 * (2 * index - 9)
-        pictures.series(drawn, axis, "ratio", index, f"{word}, reshuffled", x, value, error, expected, dodge=dodge)
-        index += 1
+        _apart(drawn, axis, "reshuffled", index, f"{word}, reshuffled", x, *_columns(rows), float(dodge))
 
 
 def _epoch(drawn: Drawn, axis: Any, view: View) -> None:

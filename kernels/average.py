@@ -5,7 +5,8 @@ working coordinates) stay in cache; each replicate's risk is summed over batches
 errors and autocorrelation are estimated.
 
 Sample m (m = 0, 1, ...) is taken after step burn_in + (m + 1) thin. Second moments are kept as tiles of 4 rows by 8 columns
-of the lower triangle (`tiles`, `untile`), each updated in registers by all replicates of a sample.
+of the lower triangle (`tiles`, `untile`), each updated in registers by all replicates of a few samples: state, normals,
+factor and tiles together are more than the first-level cache holds, so they take turns in it as seldom as may be.
 """
 
 import numpy as np
@@ -14,30 +15,25 @@ from ._jit import LANES, inline, leaf
 from .normal import start_words
 from .parallel import parallel
 from .quadratic import code_for, load_block, run_steps, store_block
+from .sampling import Samples
 from .vector import (
     doubles,
     fma,
     load,
     panel_fma,
-    panel_fma_rows,
     panel_load,
-    panel_row,
-    panel_scale,
     panel_store,
-    panel_zero,
     reduce_add,
     store,
-    store_transposed,
 )
 from .views import workspaces
 
 GROUP = 16
 
-_1 = np.uint64(1)
-_4 = np.uint64(4)
-_8 = np.uint64(8)
+_0, _1, _2, _3, _4, _8, _16 = (np.uint64(i) for i in (0, 1, 2, 3, 4, 8, 16))
 _TILE = np.uint64(32)
 _PARTS = GROUP // LANES
+_HELD = 2**11  # doubles of samples that are held until they are added up, about
 
 
 def padded(dimension):
@@ -63,37 +59,65 @@ def untile(second, dimension):
     return lower + np.swapaxes(np.tril(lower, -1), -1, -2)
 
 
+def _tiles(count, height):
+    """Adds rows of x to `count` <= 3 tiles side by side, of which `height` rows are coordinates; melts into `_sums`.
+
+    Several together hide the latency of a fused multiply-add.
+    """
+
+    @inline
+    def add(x, rows, side, top, left, second, at):
+        first = panel_load(height, second, at, 8)
+        next_one = panel_load(height, second, at + _TILE, 8) if count > 1 else first
+        last = panel_load(height, second, at + _2 * _TILE, 8) if count > 2 else first
+        for r in range(rows):
+            row = np.uint64(r) * side
+            first = panel_fma(first, 0, x, row + top, load(x, row + left, 8))
+            if count > 1:
+                next_one = panel_fma(next_one, 0, x, row + top, load(x, row + left + _8, 8))
+            if count > 2:
+                last = panel_fma(last, 0, x, row + top, load(x, row + left + _16, 8))
+        panel_store(second, at, first)
+        if count > 1:
+            panel_store(second, at + _TILE, next_one)
+        if count > 2:
+            panel_store(second, at + _2 * _TILE, last)
+
+    return add
+
+
+_one_4, _two_4, _three_4 = (_tiles(count, 4) for count in (1, 2, 3))
+_one_2, _two_2 = (_tiles(count, 2) for count in (1, 2))
+
+
 @leaf
 def _sums(x, rows, dimension, first, second):
     """Add `rows` iterates (rows of the flat x, padded) to the sums of Delta and Delta Delta'."""
-    side = np.uint64((dimension + 7) // 8 * 8)
-    for left in range(np.uint64(0), side, _8):
-        total = load(first, np.uint64(left), 8)
+    d, side = np.uint64(dimension), np.uint64((dimension + 7) // 8 * 8)
+    for left in range(_0, side, _8):
+        total = load(first, left, 8)
         for r in range(rows):
-            total = total + load(x, np.uint64(r) * side + np.uint64(left), 8)
-        store(first, np.uint64(left), total)
-    at = np.uint64(0)
-    for top in range(np.uint64(0), np.uint64(dimension), _4):
-        end = np.uint64(top) + _4
-        left = np.uint64(0)
-        while left + _8 < end:  # two tiles together hide more of the latency of a fused multiply-add
-            tile = panel_load(4, second, at, 8)
-            beside = panel_load(4, second, at + _TILE, 8)
-            for r in range(rows):
-                row = np.uint64(r) * side
-                tile = panel_fma(tile, 0, x, row + np.uint64(top), load(x, row + left, 8))
-                beside = panel_fma(beside, 0, x, row + np.uint64(top), load(x, row + left + _8, 8))
-            panel_store(second, at, tile)
-            panel_store(second, at + _TILE, beside)
-            at += _TILE + _TILE
-            left += _8 + _8
-        if left < end:
-            tile = panel_load(4, second, at, 8)
-            for r in range(rows):
-                row = np.uint64(r) * side
-                tile = panel_fma(tile, 0, x, row + np.uint64(top), load(x, row + left, 8))
-            panel_store(second, at, tile)
-            at += _TILE
+            total = total + load(x, np.uint64(r) * side + left, 8)
+        store(first, left, total)
+    at = _0
+    for top in range(_0, d, _4):
+        count = (top >> _3) + _1
+        tall, left, end = d - top > _2, _0, at + count * _TILE
+        if count & _1 and tall and count > _1:
+            _three_4(x, rows, side, top, left, second, at)
+            left, at = left + _8 * _3, at + _TILE * _3
+        elif count & _1 and tall:
+            _one_4(x, rows, side, top, left, second, at)
+            left, at = left + _8, at + _TILE
+        elif count & _1:
+            _one_2(x, rows, side, top, left, second, at)
+            left, at = left + _8, at + _TILE
+        while at < end:
+            if tall:
+                _two_4(x, rows, side, top, left, second, at)
+            else:
+                _two_2(x, rows, side, top, left, second, at)
+            left, at = left + _16, at + _TILE * _2
 
 
 @leaf
@@ -116,18 +140,6 @@ def _risks(x, rows, dimension, metric, diagonal, risk):
         risk[r] += reduce_add(total)
 
 
-@leaf
-def _lane_risks(state, offset, side, metric, out):
-    """x' diag(metric) x of each lane of a block: the additions of `_risks` in the same order, lanes side by side."""
-    total = panel_zero(8, LANES)
-    for top in range(np.uint64(0), side, _8):
-        rows = panel_load(8, state, offset + np.uint64(top) * np.uint64(LANES), LANES)
-        total = panel_fma_rows(panel_scale(metric, np.uint64(top), rows), rows, total)
-    even = (panel_row(total, 0) + panel_row(total, 4)) + (panel_row(total, 2) + panel_row(total, 6))
-    odd = (panel_row(total, 1) + panel_row(total, 5)) + (panel_row(total, 3) + panel_row(total, 7))
-    store(out, np.uint64(0), even + odd)
-
-
 @inline
 def _sample_number(step, burn_in, thin):
     """How many samples have been taken once `step` steps are done."""
@@ -137,47 +149,41 @@ def _sample_number(step, burn_in, thin):
 @leaf
 def _average(
     code, minus_lam, coefficients, starts, eta, seed, purpose, replicate, first_step, burn_in, thin, samples, metric, diagonal,
-    begin, here, z, state, words, lane_risk, first, second, risk_sums,
+    begin, here, z, x, most, state, words, first, second, risk_sums,
 ):  # fmt: skip
-    """`_average_groups` in the memory that it made."""
+    """`_average_groups` in the memory that it made; x: room for `most` samples of each arm and a group's rows."""
     arms, dimension = minus_lam.shape
     batches = risk_sums.shape[2]
     side = (dimension + 7) // 8 * 8
     length = arms * side * LANES
-    # A sample is laid out where the normals were: they are used up by then, and the first-level cache is small.
-    x = z
+    room, apart = len(x) // arms, here * side
     done = 0
     while done < eta.shape[1]:
         now = np.int64(first_step) + done
         taken = _sample_number(now, burn_in, thin)
-        ahead = burn_in + (taken + 1) * thin - now
-        steps = min(eta.shape[1] - done, ahead)
+        until = burn_in + (taken + 1) * thin - now
+        left = eta.shape[1] - done
+        count = min(most, samples - taken, (left - until) // thin + 1 if until <= left else 0)
+        steps = until + (count - 1) * thin if count > 0 else left
         for part in range(_PARTS):
             lane = replicate + np.uint64(begin + part * LANES)
             ahead_words = words[part * 4 * LANES : (part + 1) * 4 * LANES]
             block = state[part * length : (part + 1) * length]
+            kept = Samples(
+                until if count > 0 else 0, thin, x, np.uint64(part * LANES * side), np.uint64(room), np.uint64(apart)
+            )
             run_steps(
                 code, done, steps, minus_lam, coefficients, starts, eta, seed, purpose, lane, np.uint64(now), ahead_words, z,
-                side, block,
+                side, block, kept,
             )  # fmt: skip
         done += steps
-        if steps == ahead and taken < samples:
-            batch = taken * batches // samples
-            for a in range(arms):
-                for part in range(_PARTS):
-                    for top in range(0, side, 8):
-                        rows = panel_load(8, state, np.uint64(part * length + (a * side + top) * LANES), LANES)
-                        store_transposed(x, np.uint64(part * LANES * side + top), np.uint64(side), rows)
-                _sums(x, here, dimension, first[a], second[a])
-                risk = risk_sums[a, begin : begin + here, batch]
-                if not diagonal:
-                    _risks(x, here, dimension, metric[a], diagonal, risk)
-                    continue
-                for part in range(_PARTS):
-                    at = np.uint64(part * length + a * side * LANES)
-                    _lane_risks(state, at, np.uint64(side), metric[a], lane_risk)
-                    for lane in range(min(LANES, here - part * LANES)):
-                        risk[part * LANES + lane] += lane_risk[lane]
+        for a in range(arms):
+            for m in range(count):
+                batch = (taken + m) * batches // samples
+                sample = x[a * room + m * apart :]
+                _risks(sample, here, dimension, metric[a], diagonal, risk_sums[a, begin : begin + here, batch])
+            if count > 0:
+                _sums(x[a * room :], count * here, dimension, first[a], second[a])
 
 
 @parallel
@@ -190,8 +196,14 @@ def _average_groups(
     begin = group * GROUP
     side = (dimension + 7) // 8 * 8
     length = arms * side * LANES
-    z, state = workspaces(max((dimension + 1) * LANES, GROUP * side), _PARTS * length)
-    words, lane_risk = np.empty(_PARTS * 4 * LANES, np.uint64), np.empty(LANES)
+    here = min(GROUP, replicates - begin)
+    # A block without some of its lanes is laid out with all: what it writes too much goes where the next sample comes.
+    most = max(1, _HELD // (GROUP * side)) if here == GROUP else 1
+    room = most * GROUP * side
+    before = side * LANES + LANES
+    z, state = workspaces(before + arms * room, _PARTS * length)
+    z, x = z[:before], z[before:]
+    words = np.empty(_PARTS * 4 * LANES, np.uint64)
     for part in range(_PARTS):
         if begin + part * LANES < replicates:
             load_block(delta, begin + part * LANES, side, state[part * length : (part + 1) * length])
@@ -199,7 +211,7 @@ def _average_groups(
         start_words(seed, purpose, lane, first_step, words[part * 4 * LANES : (part + 1) * 4 * LANES])
     _average(
         code, minus_lam, coefficients, starts, eta, seed, purpose, replicate, first_step, burn_in, thin, samples, metric,
-        diagonal, begin, min(GROUP, replicates - begin), z, state, words, lane_risk, first_sums[group], second_sums[group],
+        diagonal, begin, here, z, x, most, state, words, first_sums[group], second_sums[group],
         risk_sums,
     )  # fmt: skip
     for part in range(_PARTS):

@@ -30,6 +30,7 @@ from .normal import (
     turn_of,
 )
 from .parallel import address_of_types, call, parallel
+from .sampling import Samples, lay_out, no_samples
 from .vector import (
     doubles,
     fma,
@@ -138,7 +139,7 @@ def _step(dimension, coefficients, starts, minus_lam, eta, z, delta, offset):
 
 @leaf
 def _run_two(
-    begin, steps, minus_lam, coefficients, starts, eta, seed, purpose, replicate, first_step, words, z, rows, state
+    begin, steps, minus_lam, coefficients, starts, eta, seed, purpose, replicate, first_step, words, z, rows, state, samples
 ):  # fmt: skip
     """`_run_any` of one arm in two dimensions, with normals and state in registers; the operations are those of `_step`."""
     k0, k1 = seed & _LOW, seed >> _32
@@ -146,6 +147,7 @@ def _run_two(
     w = load_words(words)
     x = load(state, _0, LANES)
     y = load(state, _W, LANES)
+    until, number = samples.until, 0
     step = first_step
     for k in range(begin, begin + steps):
         step += _1
@@ -154,6 +156,12 @@ def _run_two(
         drift_y = fma(coefficients[0, 3], z1, fma(coefficients[0, 1], z0, minus_lam[0, 1] * y))
         x = fma(eta[0, k], drift_x, x)
         y = fma(eta[0, k], drift_y, y)
+        until -= 1
+        if until == 0:
+            store(state, _0, x)
+            store(state, _W, y)
+            lay_out(state, 1, rows, samples, number)
+            until, number = samples.thin, number + 1
     store_words(w, words)
     store(state, _0, x)
     store(state, _W, y)
@@ -162,12 +170,12 @@ def _run_two(
 
 @leaf
 def _run_any(
-    begin, steps, minus_lam, coefficients, starts, eta, seed, purpose, replicate, first_step, words, z, rows, state
+    begin, steps, minus_lam, coefficients, starts, eta, seed, purpose, replicate, first_step, words, z, rows, state, samples
 ):  # fmt: skip
     """Steps first_step .. first_step + steps - 1 of all arms of one block, with eta[:, begin ...].
 
     replicate: of the first lane; words: of first_step (`start_words`), then of the step after the last; z: room for the
-    normals of a step; state: flat [arm, rows >= d, LANES].
+    normals of a step; state: flat [arm, rows >= d, LANES]; samples: what is to be kept of the iterates on the way.
     """
     arms, dimension = minus_lam.shape
     d = np.uint64(dimension)
@@ -175,6 +183,7 @@ def _run_any(
     k0, k1 = seed & _LOW, seed >> _32
     lanes = low_words(replicate)
     w = load_words(words)
+    until, number = samples.until, 0
     step = first_step
     now = address(purpose, replicate, lanes, step, k0)
     for k in range(begin, begin + steps):
@@ -185,6 +194,10 @@ def _run_any(
         for a in range(arms):
             offset = np.uint64(a * rows) * _W
             _step(d, coefficients[a], starts, minus_lam[a], eta[a, k], z, state, offset)
+        until -= 1
+        if until == 0:
+            lay_out(state, arms, rows, samples, number)
+            until, number = samples.thin, number + 1
     store_words(w, words)
     return np.int64(0)
 
@@ -193,8 +206,9 @@ def _run_any(
 def _code(two, *kinds):
     numbers, flat = types.Array(types.uint64, 1, "C"), types.Array(types.float64, 1, "C")
     run = _run_two if two else _run_any
+    samples = typeof(no_samples(np.zeros(0)))
     return address_of_types(
-        run, (types.int64, types.int64, *kinds, *[types.uint64] * 4, numbers, flat, types.int64, flat)
+        run, (types.int64, types.int64, *kinds, *[types.uint64] * 4, numbers, flat, types.int64, flat, samples)
     )
 
 
@@ -221,10 +235,12 @@ def run_steps(
     z,
     rows,
     state,
+    samples,
 ):
     """As `_run_any`, with its `code_for` these arms."""
     call(code, begin, (
         steps, minus_lam, coefficients, starts, eta, seed, purpose, replicate, first_step, words, z, rows, state,
+        samples,
     ))  # fmt: skip
 
 
@@ -260,7 +276,7 @@ def _advance_blocks(block, code, minus_lam, coefficients, starts, eta, seed, pur
     start_words(seed, purpose, first, first_step, words)
     run_steps(
         code, np.int64(0), eta.shape[1], minus_lam, coefficients, starts, eta, seed, purpose, first, first_step, words, z,
-        dimension, state,
+        dimension, state, Samples(np.int64(0), np.int64(0), z, _0, _0, _0),
     )  # fmt: skip
     store_block(state, begin, dimension, delta)
     return np.int64(0)

@@ -1,0 +1,39 @@
+"""Samples of the iterates of a block of replicates, laid out row by row while its recursion goes on."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ._jit import LANES, inline
+from .vector import panel_load, store_transposed
+
+
+class Samples(NamedTuple):
+    """After `until` steps, and then after every `thin`, the iterate of lane l of arm a goes to x[at + a room + l rows :].
+
+    Each sample stands `apart` from the one before. until = 0: no samples. x: flat; `rows`: coordinates of an iterate with
+    room for whole vectors of eight.
+    """
+
+    until: np.int64
+    thin: np.int64
+    x: np.ndarray
+    at: np.uint64
+    room: np.uint64
+    apart: np.uint64
+
+
+def no_samples(x):
+    """For a recursion that is to go on undisturbed; x: any flat array of float64."""
+    zero = np.uint64(0)
+    return Samples(np.int64(0), np.int64(0), x, zero, zero, zero)
+
+
+@inline
+def lay_out(state, arms, rows, samples, number):
+    """Write sample `number` of a block's state, flat [arm, rows, LANES]."""
+    to, length = samples.at + np.uint64(number) * samples.apart, np.uint64(rows)
+    for a in range(np.uint64(arms)):
+        for top in range(np.uint64(0), length, np.uint64(8)):
+            panel = panel_load(8, state, (a * length + top) * np.uint64(LANES), LANES)
+            store_transposed(samples.x, to + a * samples.room + top, length, panel)

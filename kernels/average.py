@@ -12,17 +12,20 @@ factor and tiles together are more than the first-level cache holds, so they tak
 import numpy as np
 
 from ._jit import LANES, inline, leaf
+from .lanes import lane_sums, panel_squares
 from .normal import start_words
 from .parallel import parallel
 from .quadratic import code_for, load_block, run_steps, store_block
 from .sampling import Samples
 from .vector import (
     doubles,
+    first_lane,
     fma,
     load,
     panel_fma,
     panel_load,
     panel_store,
+    panel_zero,
     reduce_add,
     store,
 )
@@ -33,7 +36,7 @@ GROUP = 16
 _0, _1, _2, _3, _4, _8, _16 = (np.uint64(i) for i in (0, 1, 2, 3, 4, 8, 16))
 _TILE = np.uint64(32)
 _PARTS = GROUP // LANES
-_HELD = 2**11  # doubles of samples that are held until they are added up, about
+_HELD = 2**12  # doubles of samples that are held until they are added up, about
 
 
 def padded(dimension):
@@ -121,23 +124,39 @@ def _sums(x, rows, dimension, first, second):
 
 
 @leaf
-def _risks(x, rows, dimension, metric, diagonal, risk):
+def _diagonal_risks(x, rows, dimension, metric, risk):
+    """`_risks` of a diagonal metric float64[side]; x has room for rows in eights."""
+    side = np.uint64((dimension + 7) // 8 * 8)
+    for r in range(0, rows, 8):
+        total = panel_zero(8, 8)
+        for left in range(_0, side, _8):
+            total = panel_squares(total, x, np.uint64(r) * side + left, side, load(metric, left, 8))
+        sums = lane_sums(total)
+        for i in range(min(8, rows - r)):
+            risk[r + i] += first_lane(sums, np.uint64(i))
+
+
+@leaf
+def _risks(x, rows, dimension, metric, risk):
     """Add x' metric x of each of `rows` iterates to risk; metric float64[side, side], padded with zeros."""
     side = np.uint64((dimension + 7) // 8 * 8)
     for r in range(rows):
         row = np.uint64(r) * side
         total = doubles(0.0, 8)
-        if diagonal:
-            for left in range(np.uint64(0), side, _8):
-                part = load(x, row + np.uint64(left), 8)
-                total = fma(load(metric, np.uint64(left), 8) * part, part, total)
-        else:
-            for left in range(np.uint64(0), side, _8):
-                drift = doubles(0.0, 8)
-                for j in range(np.uint64(dimension)):
-                    drift = fma(x[row + np.uint64(j)], load(metric, np.uint64(j) * side + np.uint64(left), 8), drift)
-                total = fma(drift, load(x, row + np.uint64(left), 8), total)
+        for left in range(_0, side, _8):
+            drift = doubles(0.0, 8)
+            for j in range(np.uint64(dimension)):
+                drift = fma(x[row + np.uint64(j)], load(metric, np.uint64(j) * side + left, 8), drift)
+            total = fma(drift, load(x, row + left, 8), total)
         risk[r] += reduce_add(total)
+
+
+@inline
+def _add_risks(x, rows, dimension, metric, diagonal, risk):
+    if diagonal:
+        _diagonal_risks(x, rows, dimension, metric, risk)
+    else:
+        _risks(x, rows, dimension, metric, risk)
 
 
 @inline
@@ -181,7 +200,7 @@ def _average(
             for m in range(count):
                 batch = (taken + m) * batches // samples
                 sample = x[a * room + m * apart :]
-                _risks(sample, here, dimension, metric[a], diagonal, risk_sums[a, begin : begin + here, batch])
+                _add_risks(sample, here, dimension, metric[a], diagonal, risk_sums[a, begin : begin + here, batch])
             if count > 0:
                 _sums(x[a * room :], count * here, dimension, first[a], second[a])
 
@@ -252,7 +271,7 @@ def _sample_groups(group, delta, metric, diagonal, batch, first, second, risk):
             for i in range(dimension):
                 x[r * side + i] = delta[a, begin + r, i]
         _sums(x, here, dimension, first[group, a], second[group, a])
-        _risks(x, here, dimension, metric[a], diagonal, risk[a, begin : begin + here, batch])
+        _add_risks(x, here, dimension, metric[a], diagonal, risk[a, begin : begin + here, batch])
     return np.int64(0)
 
 

@@ -220,6 +220,24 @@ def panel_dot(typingctx, panel, array, rows, column, x):
 
 
 @intrinsic(prefer_literal=True)
+def panel_squares(typingctx, panel, array, index, stride, x):
+    """Add (x * v) * v, the last product fused, to row i of a panel; v = array[index + i stride : ...], x is a vector."""
+
+    def emit(context, builder, sig, args):
+        value, source, start, step, weight = args
+        for i in range(panel.rows):
+            where = builder.add(start, builder.mul(step, ir.Constant(step.type, i)))
+            v = builder.load(_pointer(context, builder, sig.args[1], source, where, panel.vector), align=8)
+            total = _call(
+                builder, "fma", panel.vector.llvm, [builder.fmul(weight, v), v, builder.extract_value(value, i)]
+            )
+            value = builder.insert_value(value, total, i)
+        return value
+
+    return panel(panel, array, types.uint64, types.uint64, x), emit
+
+
+@intrinsic(prefer_literal=True)
 def lane_sums(typingctx, panel):
     """Lane i of the result is the sum of the eight lanes of row i of a panel, as ((0+4)+(2+6)) + ((1+5)+(3+7))."""
 

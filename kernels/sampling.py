@@ -5,7 +5,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ._jit import LANES, inline
-from .vector import panel_load, store_transposed
+from .lanes import store_columns
+
+_W = np.uint64(LANES)
+_0, _2, _3, _4, _5, _6, _7, _8 = (np.uint64(i) for i in (0, 2, 3, 4, 5, 6, 7, 8))
 
 
 class Samples(NamedTuple):
@@ -34,6 +37,10 @@ def lay_out(state, arms, rows, samples, number):
     """Write sample `number` of a block's state, flat [arm, rows, LANES]."""
     to, length = samples.at + np.uint64(number) * samples.apart, np.uint64(rows)
     for a in range(np.uint64(arms)):
-        for top in range(np.uint64(0), length, np.uint64(8)):
-            panel = panel_load(8, state, (a * length + top) * np.uint64(LANES), LANES)
-            store_transposed(samples.x, to + a * samples.room + top, length, panel)
+        for top in range(_0, length, _8):
+            for lane in range(_0, _W, _8):
+                i = (a * length + top) * _W + lane
+                store_columns(
+                    state, i, i + _W, i + _2 * _W, i + _3 * _W, i + _4 * _W, i + _5 * _W, i + _6 * _W, i + _7 * _W,
+                    samples.x, to + a * samples.room + lane * length + top, length,
+                )  # fmt: skip

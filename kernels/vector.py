@@ -518,37 +518,6 @@ def panel_triangle(typingctx, panel, coefficients, index, vectors, where):
 
 
 @intrinsic(prefer_literal=True)
-def store_transposed(typingctx, array, index, stride, panel):
-    """Write a panel of 8 rows of W lanes as W rows of 8: array[index + lane * stride + row] = row[lane]."""
-    lanes = panel.lanes
-    half = ir.VectorType(ir.DoubleType(), 8)
-
-    def shuffle(builder, a, b, mask):
-        constant = ir.Constant(ir.VectorType(ir.IntType(32), len(mask)), mask)
-        return builder.shuffle_vector(a, b, constant)
-
-    def emit(context, builder, sig, args):
-        target, start, step, value = args
-        rows = [builder.extract_value(value, i) for i in range(8)]
-        # Three rounds of swaps transpose every block of 8 x 8.
-        for bit in (1, 2, 4):
-            low = [lane if not lane & bit else lanes + lane - bit for lane in range(lanes)]
-            high = [lane + bit if not lane & bit else lanes + lane for lane in range(lanes)]
-            for i in range(8):
-                if not i & bit:
-                    a, b = rows[i], rows[i | bit]
-                    rows[i], rows[i | bit] = shuffle(builder, a, b, low), shuffle(builder, a, b, high)
-        data = context.make_array(sig.args[0])(context, builder, target).data
-        for lane in range(lanes):
-            part = shuffle(builder, rows[lane % 8], rows[lane % 8], [lane // 8 * 8 + i for i in range(8)])
-            offset = builder.add(start, builder.mul(step, ir.Constant(step.type, lane)))
-            builder.store(part, builder.bitcast(builder.gep(data, [offset]), half.as_pointer()), align=8)
-        return context.get_dummy_value()
-
-    return types.void(array, types.uint64, types.uint64, panel), emit
-
-
-@intrinsic(prefer_literal=True)
 def reduce_add(typingctx, x):
     """Sum of the lanes: halves are added until one is left, ((0 + 4) + (2 + 6)) + ((1 + 5) + (3 + 7)) for eight."""
 

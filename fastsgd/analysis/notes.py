@@ -38,7 +38,11 @@ def lost_note(prediction: Prediction, observed: Observed) -> str | None:
 
 def errors_text(predictions: Sequence[Prediction]) -> str:
     """How the errors of the rows were found."""
-    pilot = "; with the error of the pilot that H and G come from" if any(p.pilot for p in predictions) else ""
+    pilot = (
+        "; with the error of the pilot that H, G or the covariance of the design come from"
+        if any(p.pilot for p in predictions)
+        else ""
+    )
     return _scatter_text(predictions) + pilot
 
 

@@ -11,6 +11,7 @@ pytestmark = pytest.mark.slow
 
 # Problem k reads the exponential k, so that each has another pilot; G is known to 2 %, theta* to 0.8 % of a deviation.
 CODE = """
+import math
 from numba import njit
 
 @njit
@@ -18,19 +19,29 @@ def gradient(theta, sample, params, out):
     e = sample.exponentials[int(params[0])] - 1.0
     out[0] = theta[0] - e
     out[1] = theta[1] * (0.75 + 0.5 * sample.uniforms[0]) + 0.5 * e
+
+@njit
+def curved(theta, sample, params, out):
+    u = math.exp(-sample.exponentials[int(params[0])])
+    out[0] = theta[0] - u * u + 1.0 / 3.0
+    out[1] = theta[1] - u * u * u + 0.25
 """
-PILOTS, REPLICATES = 16, 65536
+PILOTS, FEW, REPLICATES = 16, 8, 65536
 
 
-def ran(folder, k, replicates):
+def ran(folder, k, replicates, name="gradient", **sampling):
     spec = {
-        "name": "pilot", "seed": k, "replicates": replicates, "sampling": {"batch": 1}, "step": {"size": 0.1},
+        "name": "pilot", "seed": k, "replicates": replicates, "sampling": {"batch": 1} | sampling, "step": {"size": 0.1},
         "problem": {
-            "kind": f"{folder / 'code.py'}:gradient", "dimension": 2, "exponentials": PILOTS, "uniforms": 1, "pilot": 2**14,
+            "kind": f"{folder / 'code.py'}:{name}", "dimension": 2, "exponentials": PILOTS, "uniforms": 1, "pilot": 2**14,
             "parameters": [float(k)], "metric": "identity",
         },
         "record": {"steps": [12, 24]},
     }  # fmt: skip
+    if name == "curved":
+        # Nothing but the covariance is uncertain.
+        spec["problem"] |= {"optimum": [0.0, 0.0], "exponentials": FEW}
+        spec["record"] = {"steps": [4, 8]}
     (folder / "code.py").write_text(CODE)
     return fastsgd.run(spec, folder / f"{k}-{replicates}.h5")
 
@@ -49,6 +60,22 @@ def test_z_values_hold_with_the_error_of_the_pilot_and_not_without(tmp_path):
     assert np.all(squares < PILOTS + 5 * width), (squares, without)
     assert np.all(squares > PILOTS - 2.5 * width), (squares, without)
     assert np.all(without > PILOTS + 8 * width), (squares, without)
+
+
+@pytest.mark.parametrize("design", ["antithetic", "control-variate"])
+def test_z_values_hold_with_the_error_of_what_a_design_is_made_of(tmp_path, design):
+    """Its covariance is known to 1 %, from the draws of a pilot of its own."""
+    pilots, squares, without = FEW, 0.0, 0.0
+    for k in range(pilots):
+        run = ran(tmp_path, k, 8 * REPLICATES, "curved", design=design, batch=2)
+        name = {"antithetic": "antithetic_parts", "control-variate": "control_parts"}[design]
+        assert len(run.problem("main")[name]) == 32
+        row = next(r for r in fastsgd.ratio(run).rows if (r.quantity, r.step) == ("risk", 8))
+        squares += row.z**2
+        without += ((row.empirical - row.predicted) / row.standard_error_sample) ** 2
+    width = np.sqrt(2 * pilots)
+    assert pilots - 2.5 * width < squares < pilots + 5 * width, (squares, without)
+    assert without > pilots + 8 * width, (squares, without)
 
 
 def test_the_optimum_of_a_pilot_moves_the_mean(tmp_path):

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 # A wave is what is in memory at once. Its size is part of the file's layout, so it depends on the spec alone.
 _WAVE_BYTES = 32 * 2**20
 _LARGEST_WAVE = 2**14
+# Gradients of a pool of one's own that a run keeps, 8 MB, so that other batches can be predicted from it; of a larger one
+# it keeps the covariance of its own batches alone.
+_LARGEST_KEPT = 2**20
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,9 @@ def resolve_arm(spec: Spec, problem: problems.Problem | None = None) -> Arm:
     """One arm of a checked spec: its problem (if it is not at hand) and the covariance of its mini-batch gradient."""
     problem = problem or problems.build(spec)
     sampling, design = spec.sampling, designs.get(spec.sampling.design)
-    drawing = sampling.model_dump_json()
+    drawing, kernel = sampling.model_dump_json(), getattr(design, "kernel", "") or design.name
+    if not problem.at_hand:
+        return Arm(problem, sampling.batch, kernel, np.zeros_like(problem.noise), drawing=drawing)
     draws, coefficient = None, None
     if isinstance(design, designs.SimulationDesign):
         simulation = problem.simulation(spec)
@@ -105,13 +110,15 @@ def resolve_arm(spec: Spec, problem: problems.Problem | None = None) -> Arm:
         else:
             covariance = design.covariance(pool, sampling)
         if design.has_form and "pool_samples" in problem.arrays:
-            problem = replace(problem, arrays=problem.arrays | {pools.GRADIENTS: pool.gradients})
+            large = pool.gradients.size > _LARGEST_KEPT
+            held = {pools.DESIGN: covariance} if large else {pools.GRADIENTS: pool.gradients}
+            problem = replace(problem, arrays=problem.arrays | held)
     elif not isinstance(design, designs.SimulationDesign):
         covariance = designs.design_covariance(design.name, problem.noise, sampling.batch, problem.pool_size)
     return Arm(
         problem=problem,
         batch=sampling.batch,
-        design=getattr(design, "kernel", "") or design.name,
+        design=kernel,
         covariance=covariance,
         draws=draws,
         coefficient=coefficient,

@@ -82,7 +82,8 @@ class PoolDesign:
 
     def covariance(self, pool: Pool, sampling: Any) -> Array:
         """Exact covariance of the mini-batch gradient of one step, given the pool, at its gradients; float64[d, d]."""
-        return self.form(pool, sampling).covariance(pool.gradients)
+        kept = pool.kept(sampling)
+        return self.form(pool, sampling).covariance(pool.gradients) if kept is None else kept
 
     def draws(self, pool: Pool, sampling: Any) -> Draws | None:
         """How batches are drawn; None: by the kernels for samples of equal weight."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,7 @@ class Pool:
         column: float64[n] by the name of a column, as the data were read; raises ValueError with a part of a line.
         array: float64 array by the name of a file of the spec.
         own: the design of the spec if it is one's own.
+        kept: gives the covariance that a stored run holds of a table [sampling], float64[d, d]; None if it holds none.
     """
 
     features: Array
@@ -38,6 +39,7 @@ class Pool:
     column: Callable[[str], Array]
     array: Callable[[str], Array]
     own: Bound | None = None
+    kept: Callable[[Any], Array | None] = lambda sampling: None
 
     @property
     def size(self) -> int:

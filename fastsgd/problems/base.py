@@ -91,6 +91,11 @@ class Problem:
         return len(self.optimum)
 
     @property
+    def at_hand(self) -> bool:
+        """Whether there is code to run; a merge does without."""
+        return True
+
+    @property
     def remark(self) -> str:
         """One line that a run says before it starts, or nothing."""
         return ""

@@ -135,6 +135,10 @@ class ResolvedOwn(Problem):
     pilot: Pilot | None
 
     @property
+    def at_hand(self) -> bool:
+        return self.pilot is not None
+
+    @property
     def remark(self) -> str:
         """Which way the gradient was compiled, one line."""
         if self.pilot is None or self.pilot.kernels.lanes is not None:

@@ -75,10 +75,10 @@ class Ready:
 
 
 class BoundDesign:
-    """`designs.own.Bound`. `kept`: covariance and parts that a run holds, for the table [sampling] that it was made with."""
+    """`designs.own.Bound`. kept, parts: what a run holds, as `Pool.kept`, and by parts of a pilot."""
 
-    def __init__(self, spec: Spec, kept: tuple[Any, Array, Array | None] | None = None):
-        self._spec, self._kept = spec, kept
+    def __init__(self, spec: Spec, kept: Callable[[Any], Array | None], parts: Array | None):
+        self._spec, self._kept, self._parts = spec, kept, parts
 
     def check(self, pool: Pool, sampling: Any) -> None:
         from fastsgd.problems.own_design_check import check
@@ -97,8 +97,9 @@ class BoundDesign:
         return self._ready(pool, sampling).draws
 
     def covariance(self, pool: Pool, sampling: Any) -> tuple[Array, Array | None]:
-        if self._kept is not None and self._kept[0].model_dump() == sampling.model_dump():
-            return self._kept[1:]
+        kept = self._kept(sampling)
+        if kept is not None:
+            return kept, self._parts
         if not at_hand(self._spec):
             raise ValueError(
                 "sampling.design is one's own, and a run keeps the covariance of its own batches, not the code; predict the "

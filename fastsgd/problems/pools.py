@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -27,34 +28,40 @@ def of_arrays(spec: Spec, arrays: Mapping[str, Any], optimum: Array, metric: Arr
 
     made: the table [sampling] that the arrays of a stored run were made with.
     """
-    own = _own(spec, arrays, made)
+    kept = partial(_kept_covariance, arrays, made)
+    own = _own(spec, arrays, kept)
     if "pool_features" in arrays:
         features, targets = np.asarray(arrays["pool_features"]), np.asarray(arrays["pool_targets"])
         return Pool(
             features, targets, metric, _glm_gradients(spec, features, targets, optimum),
-            lambda name: _glm_column(spec, features, targets, name), lambda name: array_of(spec, name), own,
+            lambda name: _glm_column(spec, features, targets, name), lambda name: array_of(spec, name), own, kept,
         )  # fmt: skip
     if "pool_samples" in arrays:
         samples = np.asarray(arrays["pool_samples"])
         return Pool(
             samples, None, metric, lambda: _kept(arrays),
-            lambda name: _numbered(samples, name), lambda name: array_of(spec, name), own,
+            lambda name: _numbered(samples, name), lambda name: array_of(spec, name), own, kept,
         )  # fmt: skip
     return None
 
 
-def _own(spec: Spec, arrays: Mapping[str, Any], made: Any) -> Bound | None:
+def _kept_covariance(arrays: Mapping[str, Any], made: Any, sampling: Any) -> Array | None:
+    """What a run made with the table `made` holds of another one: its covariance if they are the same."""
+    if made is None or DESIGN not in arrays or made.model_dump() != sampling.model_dump():
+        return None
+    return np.asarray(arrays[DESIGN])
+
+
+def _own(spec: Spec, arrays: Mapping[str, Any], kept: Callable[[Any], Array | None]) -> Bound | None:
     """The design of a spec with its code; None unless it is one's own."""
     if not OWN.fullmatch(spec.sampling.design):
         return None
     from fastsgd.problems.own_design import BoundDesign
 
-    if made is None or DESIGN not in arrays:
-        return BoundDesign(spec)
     parts = np.asarray(arrays[DESIGN_PARTS]) if DESIGN_PARTS in arrays else None
     if parts is not None and not np.isfinite(parts).all():
         parts = None  # of another arm
-    return BoundDesign(spec, (made, np.asarray(arrays[DESIGN]), parts))
+    return BoundDesign(spec, kept, parts)
 
 
 def kept_simulation(spec: Spec, arrays: Mapping[str, Any], noise: Array) -> Simulation:
@@ -88,7 +95,10 @@ def _glm_gradients(spec: Spec, features: Array, targets: Array, optimum: Array) 
 
 def _kept(arrays: Mapping[str, Any]) -> Array:
     if GRADIENTS not in arrays or not np.isfinite(arrays[GRADIENTS]).all():
-        raise ValueError("this design needs the gradients of the pool, which this run does not hold; predict the spec")
+        raise ValueError(
+            "sampling needs the gradients of the pool, which a run keeps for its own design, up to a million numbers; predict "
+            "the spec instead"
+        )
     return np.asarray(arrays[GRADIENTS])
 
 

@@ -121,7 +121,8 @@ def _figure(figure: dict[str, Any], folder: Path) -> str:
     data = base64.b64encode((folder / figure["png"]).read_bytes()).decode()
     caption = _text(figure["caption"])
     return (
-        f'<figure><img alt="{caption}" src="data:image/png;base64,{data}"><figcaption>{caption}</figcaption></figure>'
+        f'<figure><div class="scroll"><img alt="{caption}" src="data:image/png;base64,{data}"></div>'
+        f"<figcaption>{caption}</figcaption></figure>"
     )
 
 

@@ -28,7 +28,11 @@ figure img { max-width: 100%; height: auto; display: block; }
 figcaption, small { font-size: .85rem; color: #444; }
 details { margin: .6rem 0; }
 summary { cursor: pointer; color: #00558c; }
-@media (max-width: 40rem) { main { padding: .8rem; } table { font-size: .78rem; } th, td { padding: .2rem .4rem; } }
+@media (max-width: 40rem) {
+  main { padding: .8rem; } table { font-size: .78rem; } th, td { padding: .2rem .4rem; }
+  td:not(.n) { min-width: 8.5rem; } td:first-child { min-width: 5.5rem; }
+  figure img { max-width: none; width: 38rem; }
+}
 @media print {
   body { font-size: 10pt; } main { max-width: none; padding: 0; } .scroll { overflow: visible; }
   section, figure, tr { break-inside: avoid; } a { color: inherit; }

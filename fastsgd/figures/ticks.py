@@ -43,7 +43,7 @@ def plain_ticks(figure: Any) -> None:
         ):
             if type(old) is ticker.LogFormatterSciNotation:
                 new = Plain(base, labelOnlyBase=old.labelOnlyBase, minor_thresholds=old.minor_thresholds)
-                new.narrow = not wide
+                new.narrow = not wide or base != 10
                 put(new)
         if wide:
             axis.set_minor_locator(ticker.NullLocator())

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 import fastsgd
 from fastsgd.cli.group import app
-from fastsgd.errors import CheckFailed, InputError
+from fastsgd.errors import CheckFailed, InputError, SpecError
 from fastsgd.experiments import registry
 from fastsgd.experiments.base import Part, Row
 from fastsgd.experiments.judge import judge, power
@@ -100,6 +100,15 @@ def test_a_failed_check_is_exit_code_3_and_named(small_specs, tmp_path):
     content = json.loads((tmp_path / "out" / "results.json").read_text())
     assert content["verdict"] == "inconsistent" and content["entries"][0]["verdict"] == "consistent"
     assert "'step off by 3 %' was not rejected" in content["failed"][0] and "power" in content["failed"][0]
+
+
+def test_a_wrong_spec_is_named_by_its_file(small_specs, tmp_path):
+    shutil.copytree(small_specs, tmp_path / "specs")
+    wrong = tmp_path / "specs" / "plateau.toml"
+    wrong.write_text(wrong.read_text().replace("batch = 8", "batch = 0"))
+    with pytest.raises(SpecError, match=r"plateau.toml: sampling.batch must be >= 1, got 0") as caught:
+        fastsgd.reproduce(["plateau"], "quick", tmp_path / "out", specs=wrong.parent)
+    assert len(caught.value.lines) == 1
 
 
 def test_bad_usage_is_one_line():

@@ -14,13 +14,15 @@ from fastsgd.experiments.scale import Planned, planned, spec_folder
 from fastsgd.threads import cores
 
 SECONDS = 0.06  # for the measurement of one kind of run
+START = 4.0  # seconds until all processes are at work
 ANALYSIS = 2.0  # seconds of one core that rows, controls and figures of an entry take
 
 
 def listing(
     names: Sequence[str] = (), scale: str = "paper", seed: int | None = None, specs: str | Path | None = None
 ) -> list[dict[str, Any]]:
-    """One dictionary an entry: name, paper, title, ran, runs, replicate_steps, seconds (nothing stored yet).
+    """One dictionary an entry: name, paper, title, ran, runs, replicate_steps, seconds (nothing stored yet), further_seconds
+    (runs that an entry above has are not counted again).
 
     Measured in processor time of one core, so that what else the machine does hardly matters, and shared among all cores.
     """
@@ -44,8 +46,10 @@ def listing(
         each = run.spec.horizon * step + len(run.spec.record_steps()) * found.record
         return float(least + run.spec.replicates * each)
 
-    found = []
+    found, counted = [], set[Path]()
     for entry, runs in zip(chosen, needs, strict=True):
+        new = [run for run in runs if run.path not in counted]
+        counted |= {run.path for run in new}
         found.append(
             {
                 "name": entry.name,
@@ -56,6 +60,7 @@ def listing(
                 "runs": len(runs),
                 "replicate_steps": sum(run.total for run in runs),
                 "seconds": round((ANALYSIS + sum(map(seconds, runs))) / cores(None), 1),
+                "further_seconds": round((ANALYSIS + sum(map(seconds, new))) / cores(None), 1),
             }
         )
     return found
@@ -78,7 +83,7 @@ def listing_text(found: Sequence[dict[str, Any]]) -> str:
     rows = [
         (e["name"], e["paper"], str(e["runs"]), f"{e['replicate_steps']:.2g}", f"{e['seconds']:.1f}") for e in found
     ]
-    total = sum(e["seconds"] for e in found)
+    total = START + sum(e["further_seconds"] for e in found)
     lines = [f"{e['name']}: {e['ran']}" for e in found]
     return "\n".join(
         [

@@ -63,17 +63,31 @@ def stored(entry: Entry, runs: Sequence[tuple[str, str, str]]) -> list[Planned]:
     return found
 
 
-def runs_of(part: Part, scale: str, seed: int | None, specs: Path, store: Path) -> list[Planned]:
-    """The runs of one part: one, one an arm if it is split, one a cell if the spec has a [sweep]."""
+def spec_of(part: Part, scale: str, seed: int | None, specs: Path) -> Spec:
+    """The spec of a part at a scale; SpecError names its file."""
     source = specs / f"{part.spec}.toml"
+    try:
+        return _scaled(part, source, scale, seed)
+    except SpecError as error:
+        lines = [line if str(source) in line else f"{source}: {line}" for line in error.lines]
+        raise SpecError(lines) from None
+
+
+def _scaled(part: Part, source: Path, scale: str, seed: int | None) -> Spec:
     spec = load_spec(source)
     changes = part.overrides(scale, spec.replicates)
     if seed is not None:
         changes["seed"] = own_seed(seed, {"spec": part.spec})
     spec = spec.with_overrides(changes) if changes else spec
     if spec.seed is None:
-        raise SpecError(f"{source} has no seed; a reproduction needs one, give seed = ...")
-    return [_planned(part, label, one, store) for label, one in _cases(part, spec, source)]
+        raise SpecError("a reproduction needs a seed, got none; give seed = ...")
+    return spec
+
+
+def runs_of(part: Part, scale: str, seed: int | None, specs: Path, store: Path) -> list[Planned]:
+    """The runs of one part: one, one an arm if it is split, one a cell if the spec has a [sweep]."""
+    spec = spec_of(part, scale, seed, specs)
+    return [_planned(part, label, one, store) for label, one in _cases(part, spec, specs / f"{part.spec}.toml")]
 
 
 def _cases(part: Part, spec: Spec, source: Path) -> list[tuple[str, Spec]]:

@@ -26,6 +26,7 @@ import numpy as np
 
 from ._jit import inline, leaf
 from .draws import draw, make_plan, make_scratch
+from .integers import Plan
 from .parallel import address_of, call, parallel
 from .samples import is_far, step, straight, together, wide
 from .views import workspaces
@@ -79,26 +80,108 @@ class Memory(NamedTuple):
     places: np.ndarray
 
 
+class Job(NamedTuple):
+    """What stays the same while a group of replicates is advanced; b, d, flight, stride, ahead: uint64.
+
+    flight: replicates side by side; stride: from one's derivatives to the next's; ahead: steps from a batch to the one
+    whose rows are asked for.
+    """
+
+    pool: np.ndarray
+    etas: np.ndarray
+    ridge: np.float64
+    b: np.uint64
+    d: np.uint64
+    flight: np.uint64
+    stride: np.uint64
+    ahead: np.uint64
+
+
+def _stepper(small, lines, family):
+    """Steps of a group of replicates whose batches are drawn; small: a batch shares a vector; lines: 0 for any length.
+
+    One function for all ways: Numba's cache tells closures apart by numbers in them, not by functions.
+    """
+
+    @leaf
+    def advance(alive, begin, end, job, plan, memory):
+        pool, etas, ridge, b, d, flight, stride, ahead = job
+        centre, state, theta, weights, total, ring, rows, places = memory
+        many, width, size = np.uint64(alive), np.uint64(centre.size), _2 * plan.size
+        inverse, far = 1.0 / np.float64(b), is_far(pool)
+        for k in range(begin, end):
+            here, later = _place(plan, k), _place(plan, k + ahead)
+            for a in range(np.uint64(etas.shape[0])):
+                # The arms share the batch: the first asks for the rows of a later one.
+                ask, origin = far and a == _0, a * flight * width
+                if small == 1:
+                    together(
+                        family, many, pool, width, ring, here, later, size, ask, b, theta, origin, rows, places, stride,
+                        weights, total,
+                    )  # fmt: skip
+                elif lines > 0:
+                    straight(
+                        lines,
+                        family,
+                        many,
+                        pool,
+                        ring,
+                        here,
+                        later,
+                        size,
+                        ask,
+                        b,
+                        theta,
+                        origin,
+                        stride,
+                        weights,
+                        total,
+                    )
+                else:
+                    wide(
+                        family,
+                        many,
+                        pool,
+                        width,
+                        ring,
+                        here,
+                        later,
+                        size,
+                        ask,
+                        b,
+                        theta,
+                        origin,
+                        rows,
+                        stride,
+                        weights,
+                        total,
+                    )
+                for v in range(many):
+                    step(
+                        state, theta, origin + v * width, centre, total, v * width, width, d, ridge, inverse, etas[a, k]
+                    )
+        return np.int64(0)
+
+    return advance
+
+
 @functools.cache
 def _way(lines, family, small):
-    """Address of the function of `samples` for rows of so many cache lines, compiled when first wanted."""
+    """Address of `_stepper` for rows of so many cache lines, compiled when first wanted."""
     doubles, words, numbers = np.zeros(0), np.zeros(0, np.uint32), np.zeros(0, np.uint64)
-    way = together(family) if small else straight(lines, family) if lines <= _STRAIGHT else wide(family)
-    return address_of(
-        way, (doubles, _0, words, _0, _0, _0, True, _0, doubles, _0, numbers, numbers, _0, doubles, doubles)
-    )  # fmt: skip
+    way = _stepper(int(small), 0 if small or lines > _STRAIGHT else lines, family)
+    job = Job(doubles, np.zeros((1, 0)), 0.0, _0, _0, _0, _0, _0)
+    plan = Plan(*[_0] * 10, numbers, numbers, numbers)
+    return address_of(way, (_0, _0, job, plan, Memory(*[doubles] * 5, words, numbers, numbers)))
 
 
 @leaf
-def _advance(
-    task, tasks, flight, stride, plan, scratch, memory, delta, pool, ridge, way, etas, seed, first_replicate, first_step
-):  # fmt: skip
+def _advance(task, tasks, job, plan, scratch, memory, delta, way, seed, first_replicate, first_step):
     """`_task` in the memory that it made."""
-    centre, state, theta, weights, total, ring, rows, places = memory
-    b, size, width = plan.b, _2 * plan.size, np.uint64(centre.size)
+    centre, state, theta, ring = memory.centre, memory.state, memory.theta, memory.ring
+    flight, size, width = job.flight, _2 * plan.size, np.uint64(memory.centre.size)
     arms, replicates, d = np.uint64(delta.shape[0]), np.uint64(delta.shape[1]), np.uint64(delta.shape[2])
-    steps, inverse = np.uint64(etas.shape[1]), 1.0 / np.float64(b)
-    far, ahead = is_far(pool), _2 if b * width < _8 * _LATENCY else _1
+    steps = np.uint64(job.etas.shape[1])
     groups = (replicates + flight - _1) // flight
     for group in range(groups * task // tasks, groups * (task + _1) // tasks):
         begin = group * flight
@@ -109,26 +192,18 @@ def _advance(
                     at = (a * flight + v) * width + j
                     state[at] = delta[a, begin + v, j]
                     theta[at] = centre[j] + state[at]
-        drawn = _0
-        for k in range(steps):
-            while drawn < steps and drawn <= k + ahead:
+        drawn, k = _0, _0
+        while k < steps:
+            while drawn < steps and drawn <= k + job.ahead:
                 for v in range(alive):
                     draw(
                         plan, scratch, seed, first_replicate + begin + v, first_step + drawn,
                         min(plan.steps, steps - drawn), ring, v * size + _place(plan, drawn),
                     )  # fmt: skip
                 drawn += plan.steps
-            here, later = _place(plan, k), _place(plan, k + ahead)
-            for a in range(arms):
-                # The arms share the batch: the first asks for the rows of a later one.
-                ask, origin = far and a == _0, a * flight * width
-                call(way, np.int64(alive), (
-                    pool, width, ring, here, later, size, ask, b, theta, origin, rows, places, stride, weights, total,
-                ))  # fmt: skip
-                for v in range(alive):
-                    step(
-                        state, theta, origin + v * width, centre, total, v * width, width, d, ridge, inverse, etas[a, k]
-                    )
+            end = steps if drawn >= steps else drawn - job.ahead
+            call(way, np.int64(alive), (k, end, job, plan, memory))
+            k = end
         for a in range(arms):
             for v in range(alive):
                 for j in range(d):
@@ -139,7 +214,7 @@ def _advance(
 def _task(task, tasks, delta, optimum, pool, n, ridge, way, plan, etas, seed, first_replicate, first_step):
     """The part of `advance_glm` that is number `task` of `tasks`: some successive groups of replicates in flight.
 
-    way: address of a function of `samples` for these rows and batches.
+    way: address of `_stepper` for these rows and batches.
     """
     arms, d, width = np.int64(delta.shape[0]), delta.shape[2], np.int64(pool.size // n)
     stride = plan.b if plan.b <= _TOGETHER else (plan.b + _7) & ~_7
@@ -152,9 +227,10 @@ def _task(task, tasks, delta, optimum, pool, n, ridge, way, plan, etas, seed, fi
     memory = Memory(centre, state, theta, doubles[each:], doubles[:each], ring, numbers[:8], numbers[8:])
     for j in range(d):
         centre[j] = optimum[j]
+    ahead = _2 if plan.b * np.uint64(width) < _8 * _LATENCY else _1
+    job = Job(pool, etas, ridge, plan.b, np.uint64(d), flight, stride, ahead)
     _advance(
-        np.uint64(task), np.uint64(tasks), flight, stride, plan, make_scratch(plan), memory, delta, pool, ridge, way, etas,
-        seed, first_replicate, first_step,
+        np.uint64(task), np.uint64(tasks), job, plan, make_scratch(plan), memory, delta, way, seed, first_replicate, first_step
     )  # fmt: skip
     return np.int64(0)
 

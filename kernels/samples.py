@@ -94,39 +94,33 @@ def add_up(pool, width, ring, at_0, at_1, b, weights, of_0, of_1, out, to):
         _add_1(pool, width, ring, at_0, at_1, b, weights, of_0, of_1, j, out, to)
 
 
-# ---- the batches of several replicates: one of three ways, compiled when a run needs it ------------------------------
+# ---- the batches of several replicates: one of three ways ------------------------------------------------------------
 #
-# Each is a function of (alive, pool, width, ring, at, later, apart, far, b, theta, origin, rows, places, stride, weights,
-# total): `derivatives` to weights, and their sums over the batch of replicate v to total[v width :]. alive: int64;
-# places: uint64[8], working memory.
+# Each melts into the steps of `glm`: `derivatives` to weights, and their sums over the batch of replicate v to
+# total[v width :]. rows, places: uint64[8], working memory.
 
 
-def straight(lines, family):
-    """For up to two replicates and rows of so many cache lines: code without inner loops."""
-
-    @leaf
-    def narrow(alive, pool, width, ring, at, later, apart, far, b, theta, origin, rows, places, stride, weights, total):
-        length = np.uint64(8 * lines)
-        for i in range(_0, b, _8):
-            for v in range(np.uint64(alive)):
-                place = v * apart + i
-                if far:
-                    fetch_eight(pool, ring, later + place, lines)
-                p = dot_eight(pool, ring, at + place, lines, theta, origin + v * length)
-                y = last_of_eight(pool, ring, at + place, lines)
-                store(weights, v * stride + i, residual(family, lane_sums(p), y))
-        # One alone is added up beside itself.
-        last = np.uint64(alive) - _1
-        first, second = panel_zero(lines, 8), panel_zero(lines, 8)
-        for i in range(b):
-            first = panel_gather(first, pool, np.uint64(ring[at + i]) * length, weights[i])
-            beside = np.uint64(ring[at + last * apart + i]) * length
-            second = panel_gather(second, pool, beside, weights[last * stride + i])
-        panel_store(total, _0, first)
-        panel_store(total, length, second)
-        return np.int64(0)
-
-    return narrow
+@inline
+def straight(lines, family, alive, pool, ring, at, later, apart, far, b, theta, origin, stride, weights, total):
+    """For up to two replicates and rows of `lines` (a constant) cache lines: code without inner loops."""
+    length = np.uint64(8 * lines)
+    for i in range(_0, b, _8):
+        for v in range(alive):
+            place = v * apart + i
+            if far:
+                fetch_eight(pool, ring, later + place, lines)
+            p = dot_eight(pool, ring, at + place, lines, theta, origin + v * length)
+            y = last_of_eight(pool, ring, at + place, lines)
+            store(weights, v * stride + i, residual(family, lane_sums(p), y))
+    # One alone is added up beside itself.
+    last = alive - _1
+    first, second = panel_zero(lines, 8), panel_zero(lines, 8)
+    for i in range(b):
+        first = panel_gather(first, pool, np.uint64(ring[at + i]) * length, weights[i])
+        beside = np.uint64(ring[at + last * apart + i]) * length
+        second = panel_gather(second, pool, beside, weights[last * stride + i])
+    panel_store(total, _0, first)
+    panel_store(total, length, second)
 
 
 @inline
@@ -138,43 +132,30 @@ def _add_up_all(alive, pool, width, ring, at, apart, b, stride, weights, total):
         add_up(pool, width, ring, at_0, at_1, b, weights, v * stride, w * stride, total, v * width)
 
 
-def wide(family):
+@inline
+def wide(family, alive, pool, width, ring, at, later, apart, far, b, theta, origin, rows, stride, weights, total):
     """For rows of any length."""
-
-    @leaf
-    def any_width(
-        alive, pool, width, ring, at, later, apart, far, b, theta, origin, rows, places, stride, weights, total
-    ):  # fmt: skip
-        many = np.uint64(alive)
-        derivatives(
-            family, pool, width, ring, at, later, apart, many, far, b, theta, origin, rows, stride, weights
-        )  # fmt: skip
-        _add_up_all(many, pool, width, ring, at, apart, b, stride, weights, total)
-        return np.int64(0)
-
-    return any_width
+    derivatives(family, pool, width, ring, at, later, apart, alive, far, b, theta, origin, rows, stride, weights)
+    _add_up_all(alive, pool, width, ring, at, apart, b, stride, weights, total)
 
 
-def together(family):
+@inline
+def together(
+    family, alive, pool, width, ring, at, later, apart, far, b, theta, origin, rows, places, stride, weights, total
+):
     """For batches of b = stride = 1 or 2 samples of up to 8 / b replicates, in one vector."""
-
-    @leaf
-    def small(alive, pool, width, ring, at, later, apart, far, b, theta, origin, rows, places, stride, weights, total):
-        if far:
-            for i in range(_8):
-                rows[i] = np.uint64(ring[later + i // stride * apart + i % stride]) * width
-            _fetch(pool, rows, width)
+    if far:
         for i in range(_8):
-            rows[i] = np.uint64(ring[at + i // stride * apart + i % stride]) * width
-            places[i] = origin + i // stride * width
-        p = panel_zero(8, 8)
-        for j in range(_0, width, _8):
-            p = panel_dots(p, pool, rows, j, theta, places)
-        store(weights, _0, residual(family, lane_sums(p), gather_rows(pool, rows, width - _1)))
-        _add_up_all(np.uint64(alive), pool, width, ring, at, apart, b, stride, weights, total)
-        return np.int64(0)
-
-    return small
+            rows[i] = np.uint64(ring[later + i // stride * apart + i % stride]) * width
+        _fetch(pool, rows, width)
+    for i in range(_8):
+        rows[i] = np.uint64(ring[at + i // stride * apart + i % stride]) * width
+        places[i] = origin + i // stride * width
+    p = panel_zero(8, 8)
+    for j in range(_0, width, _8):
+        p = panel_dots(p, pool, rows, j, theta, places)
+    store(weights, _0, residual(family, lane_sums(p), gather_rows(pool, rows, width - _1)))
+    _add_up_all(alive, pool, width, ring, at, apart, b, stride, weights, total)
 
 
 @inline

@@ -22,6 +22,8 @@ from fastsgd.analysis.zscores import z_sample_mean
 from fastsgd.errors import InputError
 from fastsgd.experiments import pictures
 from fastsgd.experiments.base import FALSE_ALARM, Case, Control, Drawn, Entry, Part, Row
+from fastsgd.experiments.controls import PER_CENT
+from fastsgd.experiments.memory import memory
 from fastsgd.experiments.rows import certain
 from fastsgd.experiments.scores import once
 from fastsgd.experiments.view import View
@@ -137,7 +139,7 @@ def analyse(view: View) -> list[Row]:
     return list(_rows(view, planned))
 
 
-def _rows(view: View, predict: Predict, choice: bool = True) -> Iterator[Row]:
+def _rows(view: View, predict: Predict, choice: bool = True, steps: float = 1.0) -> Iterator[Row]:
     for part in PARTS:
         found, values = groups(view, part), {}
         for (b, eta), cases in found.items():
@@ -154,8 +156,25 @@ def _rows(view: View, predict: Predict, choice: bool = True) -> Iterator[Row]:
         own = float(np.mean([pilot_error(view, cases[0]) for cases in found.values()]))
         mean = _row("risk / planned (N -> inf)", f"{NAMES[part.spec]}, mean of all", together, own)
         yield mean.but(tested=False)  # its parts are
+        yield from _memory(found, view, NAMES[part.spec], steps)
         if choice:
             yield from _best(view, part, predict)
+
+
+def _memory(found: Mapping[Any, list[Case]], view: View, where: str, steps: float) -> Iterator[Row]:
+    """What all (b, eta) of a problem remember of their start over what is planned, in the limit of large budgets."""
+    total: Any = 0.0
+    sum_of_weights = 0.0
+    for cases in found.values():
+        weights = richardson.weights([1 / cell(case)[0] for case in cases])
+        each = [memory(view, case, steps) for case in cases]
+        if all(precision > 0 for _, precision in each):
+            count = min(len(values) for values, _ in each)
+            value = sum(w * values[:count] for w, (values, _) in zip(weights, each, strict=True))
+            own = 1 / sum(w * w / precision for w, (_, precision) in zip(weights, each, strict=True))
+            total, sum_of_weights = total + own * value, sum_of_weights + own
+    if sum_of_weights:
+        yield _row("memory of the start / planned (N -> inf)", f"{where}, all together", total / sum_of_weights, 0.0)
 
 
 def _row(quantity: str, where: str, ratio: Array, own: float) -> Row:
@@ -290,8 +309,14 @@ def _under(predict: Predict, choice: bool = False) -> Callable[[View], Sequence[
     return lambda view: list(_rows(view, predict, choice))
 
 
+def _wrong_step(view: View) -> list[Row]:
+    wrong = 1 + PER_CENT / 100
+    return list(_rows(view, lambda v, case: _altered(v, case, lambda G: G, wrong), False, wrong))
+
+
 # b + 1 would be no control: what it changes vanishes with 1/N, as frozen noise does.
 CONTROLS = (
+    Control("step off by 3 %", "planned with a step size 3 % larger than that of the runs", rows=_wrong_step),
     Control("half the noise", "planned with batches twice as large in as many steps", rows=_under(_half_noise)),
     Control("half the step", "planned with half the step size of the runs", rows=_under(_half_step)),
     Control(
@@ -312,7 +337,7 @@ ENTRY = Entry(
     ran="Newsvendor with correlated demand (closed form), logistic regression on the Wisconsin diagnostic data (pool), "
     "service rates of queues (G from a pilot): many batches, step sizes about the planned one. "
     "Measured over planned risk at a budget and at a multiple of it, extrapolated in 1/N to where frozen "
-    "noise is exact; no choice simulates better than the planned best.",
+    "noise is exact; what is left of the start likewise; no choice simulates better than the planned best.",
     dear_plan=True,
     parts=PARTS,
     analyse=analyse,

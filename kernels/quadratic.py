@@ -137,85 +137,98 @@ def _step(dimension, coefficients, starts, minus_lam, eta, z, delta, offset):
         panel += _1
 
 
-@leaf
-def _run_two(
-    begin, steps, minus_lam, coefficients, starts, eta, seed, purpose, replicate, first_step, words, z, rows, state, samples
-):  # fmt: skip
-    """`_run_any` of one arm in two dimensions, with normals and state in registers; the operations are those of `_step`."""
-    k0, k1 = seed & _LOW, seed >> _32
-    lanes = low_words(replicate)
-    w = load_words(words)
-    x = load(state, _0, LANES)
-    y = load(state, _W, LANES)
-    until, number = samples.until, 0
-    step = first_step
-    for k in range(begin, begin + steps):
-        step += _1
-        z0, z1, w = normals_and_next(w, address(purpose, replicate, lanes, step, k0), _0, k0, k1)
-        drift_x = fma(coefficients[0, 0], z0, minus_lam[0, 0] * x)
-        drift_y = fma(coefficients[0, 3], z1, fma(coefficients[0, 1], z0, minus_lam[0, 1] * y))
-        x = fma(eta[0, k], drift_x, x)
-        y = fma(eta[0, k], drift_y, y)
-        until -= 1
-        if until == 0:
-            store(state, _0, x)
-            store(state, _W, y)
-            lay_out(state, 1, rows, samples, number)
-            until, number = samples.thin, number + 1
-    store_words(w, words)
-    store(state, _0, x)
-    store(state, _W, y)
-    return np.int64(0)
+def _two(sampled):
+    """`_any` of one arm in two dimensions, with normals and state in registers; the operations are those of `_step`."""
+
+    @leaf
+    def run_two(
+        begin, steps, minus_lam, coefficients, starts, eta, seed, purpose, replicate, first_step, words, z, rows, state,
+        samples,
+    ):  # fmt: skip
+        k0, k1 = seed & _LOW, seed >> _32
+        lanes = low_words(replicate)
+        w = load_words(words)
+        x = load(state, _0, LANES)
+        y = load(state, _W, LANES)
+        until, number = samples.until, 0
+        step = first_step
+        for k in range(begin, begin + steps):
+            step += _1
+            z0, z1, w = normals_and_next(w, address(purpose, replicate, lanes, step, k0), _0, k0, k1)
+            drift_x = fma(coefficients[0, 0], z0, minus_lam[0, 0] * x)
+            drift_y = fma(coefficients[0, 3], z1, fma(coefficients[0, 1], z0, minus_lam[0, 1] * y))
+            x = fma(eta[0, k], drift_x, x)
+            y = fma(eta[0, k], drift_y, y)
+            if sampled == 1:
+                until -= 1
+                if until == 0:
+                    store(state, _0, x)
+                    store(state, _W, y)
+                    lay_out(state, 1, rows, samples, number)
+                    until, number = samples.thin, number + 1
+        store_words(w, words)
+        store(state, _0, x)
+        store(state, _W, y)
+        return np.int64(0)
+
+    return run_two
 
 
-@leaf
-def _run_any(
-    begin, steps, minus_lam, coefficients, starts, eta, seed, purpose, replicate, first_step, words, z, rows, state, samples
-):  # fmt: skip
+def _any(sampled):
     """Steps first_step .. first_step + steps - 1 of all arms of one block, with eta[:, begin ...].
 
     replicate: of the first lane; words: of first_step (`start_words`), then of the step after the last; z: room for the
-    normals of a step; state: flat [arm, rows >= d, LANES]; samples: what is to be kept of the iterates on the way.
+    normals of a step; state: flat [arm, rows >= d, LANES]; samples: what is to be kept of the iterates on the way if
+    `sampled`. A recursion that keeps nothing is compiled apart: it is up to a tenth faster.
     """
-    arms, dimension = minus_lam.shape
-    d = np.uint64(dimension)
-    blocks = (d + _1) >> _1
-    k0, k1 = seed & _LOW, seed >> _32
-    lanes = low_words(replicate)
-    w = load_words(words)
-    until, number = samples.until, 0
-    step = first_step
-    now = address(purpose, replicate, lanes, step, k0)
-    for k in range(begin, begin + steps):
-        step += _1
-        following = address(purpose, replicate, lanes, step, k0)
-        w = fill_normals(_0, blocks, w, now, following, _0, k0, k1, _0, z)
-        now = following
-        for a in range(arms):
-            offset = np.uint64(a * rows) * _W
-            _step(d, coefficients[a], starts, minus_lam[a], eta[a, k], z, state, offset)
-        until -= 1
-        if until == 0:
-            lay_out(state, arms, rows, samples, number)
-            until, number = samples.thin, number + 1
-    store_words(w, words)
-    return np.int64(0)
+
+    @leaf
+    def run_any(
+        begin, steps, minus_lam, coefficients, starts, eta, seed, purpose, replicate, first_step, words, z, rows, state,
+        samples,
+    ):  # fmt: skip
+        arms, dimension = minus_lam.shape
+        d = np.uint64(dimension)
+        blocks = (d + _1) >> _1
+        k0, k1 = seed & _LOW, seed >> _32
+        lanes = low_words(replicate)
+        w = load_words(words)
+        until, number = samples.until, 0
+        step = first_step
+        now = address(purpose, replicate, lanes, step, k0)
+        for k in range(begin, begin + steps):
+            step += _1
+            following = address(purpose, replicate, lanes, step, k0)
+            w = fill_normals(_0, blocks, w, now, following, _0, k0, k1, _0, z)
+            now = following
+            for a in range(arms):
+                offset = np.uint64(a * rows) * _W
+                _step(d, coefficients[a], starts, minus_lam[a], eta[a, k], z, state, offset)
+            if sampled == 1:
+                until -= 1
+                if until == 0:
+                    lay_out(state, arms, rows, samples, number)
+                    until, number = samples.thin, number + 1
+        store_words(w, words)
+        return np.int64(0)
+
+    return run_any
 
 
 @functools.cache
-def _code(two, *kinds):
+def _code(two, sampled, *kinds):
     numbers, flat = types.Array(types.uint64, 1, "C"), types.Array(types.float64, 1, "C")
-    run = _run_two if two else _run_any
+    run = (_two if two else _any)(int(sampled))
     samples = typeof(no_samples(np.zeros(0)))
     return address_of_types(
         run, (types.int64, types.int64, *kinds, *[types.uint64] * 4, numbers, flat, types.int64, flat, samples)
     )
 
 
-def code_for(minus_lam, coefficients, starts, eta):
+def code_for(minus_lam, coefficients, starts, eta, sampled=False):
     """Address of the recursion for arms as in `advance_quadratic`, compiled when first wanted: `run_steps` calls it."""
     two = minus_lam.shape == (1, 2) and starts[0] == 0
-    return _code(two, *(typeof(x) for x in (minus_lam, coefficients, starts, eta)))
+    return _code(two, sampled, *(typeof(x) for x in (minus_lam, coefficients, starts, eta)))
 
 
 @inline
@@ -237,7 +250,7 @@ def run_steps(
     state,
     samples,
 ):
-    """As `_run_any`, with its `code_for` these arms."""
+    """As `_any`, with its `code_for` these arms."""
     call(code, begin, (
         steps, minus_lam, coefficients, starts, eta, seed, purpose, replicate, first_step, words, z, rows, state,
         samples,

@@ -18,6 +18,7 @@ from fastsgd.errors import InputError
 from fastsgd.schedules import Schedule
 from fastsgd.theory import complexity, geometry, least_squares_stationary, least_squares_transient, lyapunov, transient
 from fastsgd.theory.eigen import Eigenbasis, eigenbasis
+from fastsgd.theory.relaxation import Relaxation, relax
 
 Array = NDArray[np.float64]
 
@@ -106,6 +107,30 @@ class Surface:
         self.mean0 = basis.into_vector(mean0)
         self.cov0 = np.zeros_like(self.noise) if cov0 is None else basis.into(cov0)
         self.edge = lyapunov.largest_stable_step(self.hessian)
+        self.flow = self._flow()
+
+    def _flow(self) -> Relaxation | None:
+        """The fluid limit from the start, where a linear one is not what the mean does; None otherwise."""
+        if self.model.exact or self.model.features is not None or not np.any(self.mean0):
+            return None
+        slope, schedule = self.model.slope(), self.model.schedule
+        if slope is None:
+            return None
+        unit = replace(schedule, size=1.0)
+        last = self.edge / unit.largest() * _total(schedule, self.calls)
+        basis, optimum = self.basis, self.model.optimum
+
+        def gradient(delta: Array) -> Array:
+            return basis.into_vector(slope(optimum + basis.back_vector(delta)))
+
+        return relax(basis.values, gradient, self.mean0, last * (1.0 + 1e-9))
+
+    def bend(self, size: float, steps: int, linear: Array) -> Array:
+        """Mean after so many steps, float64[d]: `linear` of the recursion (36), and what the fluid limit has beside its own."""
+        if self.flow is None:
+            return linear
+        t = size * _total(self.model.schedule, steps)
+        return np.asarray(linear + self.flow(t) - np.exp(-self.basis.values * t) * self.mean0)
 
     def sigma(self, batch: int) -> Array:
         """Gradient covariance of a batch, float64[d, d]."""
@@ -129,7 +154,10 @@ class Surface:
         start = lyapunov.discrete_stationary(self.hessian, sigma, size) if self.stationary else self.cov0
         etas: Any = size if schedule.constant else schedule
         at = [self.steps(batch)]
-        return float(transient.risks(self.metric, self.hessian, sigma, etas, at, self.mean0, start)[0])
+        if self.flow is None:
+            return float(transient.risks(self.metric, self.hessian, sigma, etas, at, self.mean0, start)[0])
+        means, covs = transient.moments(self.hessian, sigma, etas, at, self.mean0, start)
+        return float(transient.risk(self.metric, self.bend(size, at[0], means[0]), covs[0]))
 
     def plateau(self, batch: int, size: float) -> float | None:
         """Stationary risk; None for a decaying or unstable step."""
@@ -307,8 +335,9 @@ def _notes(surface: Surface, optimal_start: bool, left_out: bool) -> list[str]:
     if surface.from_zero:
         notes.append("the spec starts in the stationary law; the plan starts at theta = 0, with everything to learn")
     if not surface.model.exact:
+        mean = "the mean follows the gradient flow from the start; " if surface.flow is not None else ""
         notes.append(
-            "risks are frozen-noise; l is lambda_max(H) at the optimum and the gap that of the quadratic there"
+            f"risks are frozen-noise; {mean}l is lambda_max(H) at the optimum and the gap that of the quadratic there"
         )
     if surface.model.pool_size is not None and np.any(surface.model.noise):
         covariance = geometry.sandwich(surface.model.hessian, surface.model.noise) / surface.model.pool_size

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -26,6 +26,7 @@ class Model:
     `exact` is False where the linear recursion with additive noise is only the leading order in the step size.
     `features`, `targets`: float64[n, d], float64[n] of a least-squares pool, whose noise at any state is known.
     `pool`, `simulation`: what a sampling design may know of the pool, or of the simulation; None without one.
+    `slope`: makes the gradient of L less that at theta* as a function of theta, None without code (of a stored run).
     `estimates`: of what a pilot was made for, `hessian_parts`, `noise_parts` float64[C, d, d] and
     `optimum_error` float64[d] (`pilot_errors`).
     """
@@ -43,6 +44,7 @@ class Model:
     pool: designs.Pool | None = None
     simulation: designs.Simulation | None = None
     estimates: Mapping[str, Array] = field(default_factory=dict, repr=False, compare=False)
+    slope: Callable[[], Callable[[Array], Array] | None] = field(default=lambda: None, repr=False, compare=False)
 
     @property
     def dimension(self) -> int:
@@ -177,8 +179,9 @@ def built(arm: str, arm_spec: Any) -> Model:
     data = _least_squares(arm_spec, problem.arrays)
     sampled = problem.pool(arm_spec), problem.simulation(arm_spec)
     return _kind(arm_spec)(
-        arm, arm_spec, *matrices, problem.pool_size, problem.exact, *data, *sampled, _estimates(problem.arrays)
-    )
+        arm, arm_spec, *matrices, problem.pool_size, problem.exact, *data, *sampled, _estimates(problem.arrays),
+        problem.slope,
+    )  # fmt: skip
 
 
 def from_run(run: Any) -> list[Model]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
@@ -118,6 +118,10 @@ class Problem:
 
     def simulation(self, spec: Spec) -> Simulation | None:
         """What a design for fresh samples may know; None unless samples are simulated from draws."""
+        return None
+
+    def slope(self) -> Callable[[Array], Array] | None:
+        """Gradient of L as a function of theta float64[d], less its value at theta*; None where it is not known."""
         return None
 
     def stepper(self, arms: Sequence[Arm]) -> Stepper:

@@ -16,7 +16,7 @@ H is that of the pool's optimum, and an iterate sees it changed by the few sampl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -140,6 +140,9 @@ class GlmProblem(Problem):
     """`model`: the loss on its pool."""
 
     model: Model
+
+    def slope(self) -> Callable[[Array], Array]:
+        return self.model.gradient
 
     def stepper(self, arms: Sequence[Arm]) -> Stepper:
         draws = arms[0].draws

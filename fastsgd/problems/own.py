@@ -162,6 +162,14 @@ class ResolvedOwn(Problem):
             lambda: paired()[1], lambda: cross()[1],
         )  # fmt: skip
 
+    def slope(self) -> Callable[[Array], Array] | None:
+        """On the pool, or from the same 2^16 pilot samples at every theta."""
+        pilot = self.pilot
+        if pilot is None:
+            return None
+        there = pilot.quick_mean(self.optimum)
+        return lambda theta: pilot.quick_mean(theta) - there
+
     def stepper(self, arms: Sequence[Arm]) -> OwnStepper:
         return OwnStepper(self.pilot, self.optimum, arms)
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -253,6 +253,9 @@ class PortfolioProblem(Problem):
     """`loss`: L on its pool."""
 
     loss: Loss
+
+    def slope(self) -> Callable[[Array], Array]:
+        return self.loss.gradient
 
     def stepper(self, arms: Sequence[Arm]) -> PooledStepper:
         loss = self.loss

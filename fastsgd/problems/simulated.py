@@ -142,6 +142,16 @@ class SimulatedProblem(Problem):
             lambda name: array_of(spec, name), lambda: paired()[1], lambda: cross()[1],
         )  # fmt: skip
 
+    def slope(self) -> Callable[[Array], Array]:
+        """From the same 2^16 pilot samples at every theta."""
+
+        def mean(theta: Array) -> Array:
+            sums = self.simulator.moments(np.ascontiguousarray(theta), 64, 0)[0]
+            return np.asarray(sums.sum(axis=0) / (64 * _STREAMS))
+
+        there = mean(self.optimum)
+        return lambda theta: mean(theta) - there
+
     def stepper(self, arms: Sequence[Arm]) -> SimulatedStepper:
         simulator = self.simulator.by(arms[0].design, arms[0].coefficient)
         return SimulatedStepper(simulator, self.optimum, arms)

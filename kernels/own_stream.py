@@ -10,6 +10,7 @@ from ._jit import jit
 from .philox import PURPOSE_BATCH
 
 _0 = np.uint64(0)
+_FEW = 16  # that are looked through
 
 
 def stream(seed, replicate=0, step=0):
@@ -54,7 +55,7 @@ def subset(stream, n, size, out):
     that is taken already.
     """
     size = min(size, n, out.size)
-    if size * size <= 2 * n:
+    if size <= _FEW:
         for j in range(size):
             last = n - size + j
             k = below(stream, last + 1)
@@ -64,11 +65,19 @@ def subset(stream, n, size, out):
                     break
             out[j] = k
         return
-    taken = np.zeros(n, np.uint8)
+    places = 4
+    while places < 4 * size:
+        places *= 2
+    taken = np.zeros(places, np.int64)  # k + 1 at the first free place from k on
     for j in range(size):
         last = n - size + j
         k = below(stream, last + 1)
-        if taken[k]:
-            k = last
-        taken[k] = 1
+        at = k & (places - 1)
+        while taken[at] != 0 and taken[at] != k + 1:
+            at = (at + 1) & (places - 1)
+        if taken[at] != 0:
+            k, at = last, last & (places - 1)
+            while taken[at] != 0:
+                at = (at + 1) & (places - 1)
+        taken[at] = k + 1
         out[j] = k

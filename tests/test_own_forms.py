@@ -1,0 +1,45 @@
+"""The compiled forms of an own gradient, side by side and one replicate at a time: the same bits."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from own_code import make, moved, resolved
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return make(tmp_path_factory.mktemp("own"))
+
+
+@pytest.mark.parametrize("gradient", ["summed", "twice", "logistic"])
+@pytest.mark.parametrize("design", ["without-replacement", "bernoulli"])
+def test_forms_of_a_gradient_on_a_pool(folder, gradient, design):
+    from fastsgd.kernels.own import POOL, Functions, make
+
+    own = {"kind": f"code.py:{gradient}", "dimension": 3, "data": {"file": "pool.npy"}}
+    for batch in (2, 7):
+        arm, problem = resolved(folder, own, design=design, batch=batch)
+        pilot = problem.pilot
+        assert pilot.kernels.lanes is not None, pilot.kernels.reason
+        slow = make(POOL, pilot.code.key, Functions(pilot.code.gradient), lanes=False)
+        one = moved(arm, arms=2, pilot=replace(pilot, kernels=slow))
+        assert np.array_equal(one, moved(arm, arms=2))
+        assert np.ptp(one) > 0.05
+
+
+@pytest.mark.parametrize("design", ["antithetic", "control-variate", "fresh"])
+def test_designs_of_a_simulator_one_replicate_at_a_time(folder, design):
+    from fastsgd.kernels.own import SIMULATOR, Functions, make
+
+    own = {"kind": "code.py:service", "dimension": 2, "uniforms": 1, "exponentials": 2}
+    for batch in (2, 70):
+        arm, problem = resolved(folder, own, design=design, batch=batch)
+        pilot = problem.pilot
+        assert pilot.kernels.lanes is not None, pilot.kernels.reason
+        slow = make(SIMULATOR, pilot.code.key, Functions(pilot.code.gradient), lanes=False)
+        one = moved(arm, arms=2, pilot=replace(pilot, kernels=slow))
+        assert np.array_equal(one, moved(arm, arms=2))
+        assert np.ptp(one) > 0.01

@@ -40,7 +40,11 @@ def tally(part, n, bins, pitch, index, weight, size, counts, squares, repeated):
     bins: how many; sample i is in bin i bins // n. counts, squares float64[parts, 2, bins], added to: of the number of draws
     and of the sum of weights in a batch, and of their squares; repeated int64[parts], batches in which a sample is drawn again.
     """
-    number, total, seen = np.zeros(bins), np.zeros(bins), np.zeros(n, np.int64)
+    number, total = np.zeros(bins), np.zeros(bins)
+    places = 4
+    while places < 2 * np.int64(pitch):
+        places *= 2
+    seen, batch = np.zeros(places, np.int64), np.zeros(places, np.int64)  # a sample, and the batch that it was seen in
     for i in range(size.shape[1]):
         at = np.uint64(part * size.shape[1] + i) * pitch
         again = False
@@ -48,8 +52,11 @@ def tally(part, n, bins, pitch, index, weight, size, counts, squares, repeated):
             place = np.int64(index[at + k])
             number[place * bins // n] += 1.0
             total[place * bins // n] += weight[at + k]
-            again |= seen[place] == i + 1
-            seen[place] = i + 1
+            there = place & (places - 1)
+            while batch[there] == i + 1 and seen[there] != place:
+                there = (there + 1) & (places - 1)
+            again |= batch[there] == i + 1
+            seen[there], batch[there] = place, i + 1
         repeated[part] += again
         for k in range(np.uint64(size[part, i])):
             bin = np.int64(index[at + k]) * bins // n

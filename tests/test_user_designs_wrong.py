@@ -110,7 +110,7 @@ WRONG = {
     "beyond": r"must write indices from 0 to 59, got one out of range",
     "negative": r"must write indices from 0 to 59, got one out of range",
     "longer": r"IndexError: .* in line \d+ \(indices has 6 places: the batch, or OwnDesign.largest\)",
-    "rarely": r"must write indices from 0 to 59, got one out of range in one of 65536 trial batches",
+    "rarely": r"must write indices from 0 to 59, got one out of range in a batch before the run",
     "unwritten": r"must write indices from 0 to 59, got one out of range",
     "too_many": r"must return a size from 0 to 6 \(or OwnDesign.largest\), got another",
     "last_left_out": r"without bias, got sample 59 of 60 \(counted from 0\) with a mean weight of 0 \+- .*not 1/n = 0.0166667",

@@ -7,6 +7,7 @@ run (`PILOT` addresses, so that they are no part of it), around the mean over th
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 PARTS = 32
 LARGEST = 256  # dimension up to which there are so many parts, 17 MB; above, 8
 _AT_ONCE = 2**20  # samples of a pilot
-_MOST, _FEWEST, _WORK = 2**18, 2**12, 2**31  # batches of a pilot, and the multiplications that they may cost
+_MOST, _FEWEST, _WORK = 2**18, 2**10, 2**31  # batches of a pilot, and the multiplications that they may cost
 
 # A spec is checked and predicted arm by arm, and again by every command of a process.
 _checked: list[str] = []
@@ -88,7 +89,7 @@ class BoundDesign:
         ready = self._ready(pool, sampling)
         key = _key(ready, pool, sampling)
         if key not in _checked:
-            check(ready, pool)
+            check(ready, pool, sampling.pilot)
             _checked[:] = [*_checked[-63:], key]
 
     def draws(self, pool: Pool, sampling: Any) -> Draws:
@@ -235,46 +236,61 @@ def estimated(ready: Ready, pool: Pool, batches: int | None) -> tuple[Array, Arr
     g = np.ascontiguousarray(pool.gradients)
     d = g.shape[1]
     parts = PARTS if d <= LARGEST else 8
-    each = -(-(batches or default_pilot(ready.b, d)) // parts)
+    each = -(-(batches or default_pilot(ready, d)) // parts)
     found = pilot(ready, g, parts, each)
     by_part = found.products / each
     return by_part.mean(axis=0), by_part
 
 
-def default_pilot(b: int, d: int) -> int:
+def default_pilot(ready: Ready, d: int) -> int:
     """Batches of a pilot: enough for 0.3 % of a variance, fewer where they are long or have many coordinates."""
-    return max(_FEWEST, min(_MOST, _WORK // (d * (d + b))))
+    return max(_FEWEST, min(_MOST, _WORK // max(d * (d + ready.b), 16 * ready.most)))
 
 
 @dataclass(frozen=True)
 class Sums:
-    """Of C parts of a pilot: sums float64[C, q] and products float64[C, q, q] of errors of batch means; drawn bool[n]."""
+    """Of C parts of a pilot: sums float64[C, q] and products float64[C, q, q] of errors of batch means; drawn bool[n].
+
+    each: batches of a part.
+    """
 
     sums: Array
     products: Array
     drawn: np.ndarray
+    each: int
 
 
-def pilot(ready: Ready, values: Array, parts: int, each: int, tally: Callable[..., None] | None = None) -> Sums:
-    """Errors of the batch means of values float64[n, q] in `parts` times `each` batches. Raises ValueError.
+def pilot(
+    ready: Ready,
+    values: Array,
+    parts: int,
+    each: int,
+    tally: Callable[..., None] | None = None,
+    seconds: float = np.inf,
+) -> Sums:
+    """Errors of the batch means of values float64[n, q] in `parts` times `each` batches, fewer after `seconds`.
 
-    tally: called with (pitch, index, weight, size) of every share of the batches.
+    tally: called with a slice of the parts and (pitch, index, weight, size) of some of their batches. Raises ValueError.
     """
     from fastsgd.kernels.pilot_batches import accumulate
 
     q = values.shape[1]
     sums, products = np.zeros((parts, q)), np.zeros((parts, q, q))
     drawn, centre = np.zeros(ready.n, np.uint8), values.sum(axis=0) / ready.n
-    for batches in drawn_batches(ready, parts, each):
-        accumulate(parts, values, centre, *batches, sums, products, drawn)
-        if tally is not None:
-            tally(*batches)
+    begun, done, ahead = time.perf_counter(), 0, 1
+    while done < each and (done == 0 or time.perf_counter() - begun < seconds):
+        ahead = min(ahead, each - done)
+        for rows, batches in _drawn(ready, parts, done, ahead):
+            accumulate(rows.stop - rows.start, values, centre, *batches, sums[rows], products[rows], drawn)
+            if tally is not None:
+                tally(rows, *batches)
+        done, ahead = done + ahead, int(np.clip(_AT_ONCE // (parts * ready.most), 1, 2 * ahead))
     lower = np.tril(products, -1)
-    return Sums(sums, products + np.swapaxes(lower, 1, 2), drawn.astype(bool))
+    return Sums(sums, products + np.swapaxes(lower, 1, 2), drawn.astype(bool), done)
 
 
-def drawn_batches(ready: Ready, parts: int, each: int) -> Iterator[tuple[Any, ...]]:
-    """Batches of a pilot, some of each part at a time: (pitch, index, weight, size). Raises ValueError at a wrong one.
+def _drawn(ready: Ready, parts: int, first: int, ahead: int) -> Iterator[tuple[slice, tuple[Any, ...]]]:
+    """Batches first ... of each part, some parts at a time: (pitch, index, weight, size). Raises ValueError at a wrong one.
 
     That of part p and number i is the one of replicate p and step i.
     """
@@ -283,16 +299,14 @@ def drawn_batches(ready: Ready, parts: int, each: int) -> Iterator[tuple[Any, ..
     from fastsgd.kernels.philox import PILOT
     from fastsgd.problems.batches import fault
 
-    ahead = int(np.clip(_AT_ONCE // (parts * ready.most), 1, each))
-    index, weight = (np.zeros(parts * ahead * ready.most, kind) for kind in (np.uint32, np.float64))
-    tasks, zero, pitch = min(parts, 8 * numba.get_num_threads()), np.uint64(0), np.uint64(ready.most)
-    for first in range(0, each, ahead):
-        size = np.zeros((parts, min(ahead, each - first)), np.int64)
-        at = zero, zero, np.uint64(first), pitch
+    together = int(np.clip(_AT_ONCE // (ahead * ready.most), 1, parts))
+    index, weight = (np.zeros(together * ahead * ready.most, kind) for kind in (np.uint32, np.float64))
+    zero, pitch = np.uint64(0), np.uint64(ready.most)
+    for start in range(0, parts, together):
+        rows = slice(start, min(start + together, parts))
+        size = np.zeros((rows.stop - start, ahead), np.int64)
+        tasks, at = min(len(size), 8 * numba.get_num_threads()), (zero, np.uint64(start), np.uint64(first), pitch)
         ready.kernels.fill(tasks, tasks, PILOT, *ready.arguments, *at, index, weight, size)
         if size.min() < 0:
-            part, i = (int(k) for k in np.unravel_index(np.argmin(size), size.shape))
-            raise ValueError(
-                f"{fault(int(size[part, i]), ready.draws)} in one of {parts * each} trial batches; correct it"
-            )
-        yield pitch, index, weight, size
+            raise ValueError(f"{fault(int(size.min()), ready.draws)} in a batch before the run; correct it")
+        yield rows, (pitch, index, weight, size)

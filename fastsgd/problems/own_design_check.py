@@ -15,28 +15,36 @@ import numpy as np
 from fastsgd.designs import Pool
 from fastsgd.problems.base import Array
 from fastsgd.problems.own_code import place_in, plain
-from fastsgd.problems.own_design import Ready, claimed, default_pilot, pilot
+from fastsgd.problems.own_design import Ready, Sums, claimed, default_pilot, pilot
 
 _PARTS, _BATCHES, _LIMIT = 64, 2**16, 7.0
 _TRIED, _SECONDS = 64, 0.3
+_LONGEST, _PATIENCE = 10.0, 240.0  # seconds for the batches of a check, and for a pilot that nobody asked for
 _COUNTED = 64  # draws that a bin of samples should have
 _BINS = 2**14
 _REMEDY = "correct draw or its weights"
 
 
-def check(ready: Ready, pool: Pool) -> None:
-    """Raises ValueError, one line, at the first thing that is wrong."""
+def check(ready: Ready, pool: Pool, batches: int | None) -> None:
+    """Raises ValueError, one line, at the first thing that is wrong. batches: `sampling.pilot`."""
     _tried(ready)
     _compiles(ready)
     exact = claimed(ready, pool)
     g = np.ascontiguousarray(pool.gradients)
-    d, each = g.shape[1], -(-min(_BATCHES, default_pilot(ready.b, g.shape[1])) // _PARTS)
-    count = Count(ready, _PARTS * each)
-    found = pilot(ready, np.column_stack([g, np.ones(ready.n)]), _PARTS, each, count.add)
-    _samples(ready, count, found.drawn)
-    _unbiased(ready, found.sums, found.products, each, found.drawn, g)
+    d, wanted = g.shape[1], default_pilot(ready, g.shape[1])
+    each = -(-min(_BATCHES, wanted) // _PARTS)
+    count, begun = Count(ready, _PARTS * each), time.perf_counter()
+    found = pilot(ready, np.column_stack([g, np.ones(ready.n)]), _PARTS, each, count.add, _LONGEST)
+    took = (time.perf_counter() - begun) / (_PARTS * found.each)
+    _samples(ready, count, _PARTS * found.each, found.drawn)
+    _unbiased(ready, found, g)
     if exact is not None:
-        _covariance(exact, found.products[:, :d, :d] / each)
+        _covariance(exact, found.products[:, :d, :d] / found.each)
+    elif batches is None and found.each < each and took * wanted > _PATIENCE:
+        raise ValueError(
+            f"sampling.pilot is required where batches take long, got nothing and {1e3 * took:.3g} ms a batch; give "
+            f"sampling.pilot = {max(1024, int(_PATIENCE / 4 / took))} or more, or OwnDesign.covariance"
+        )
 
 
 def _tried(ready: Ready) -> None:
@@ -95,23 +103,24 @@ def _compiles(ready: Ready) -> None:
 
 
 class Count:
-    """How often samples are drawn, by bins of neighbours, as `kernels.pilot_batches.tally` counts."""
+    """How often samples are drawn, by bins of neighbours, as `kernels.pilot_batches.tally` counts; total: batches at most."""
 
     def __init__(self, ready: Ready, total: int):
-        self.n, self.total = ready.n, total
+        self.n = ready.n
         self.bins = int(np.clip(total * ready.b // _COUNTED, 1, min(self.n, _BINS)))
         self.counts, self.squares = (np.zeros((_PARTS, 2, self.bins)) for _ in range(2))
         self.repeated = np.zeros(_PARTS, np.int64)
 
-    def add(self, *batches: Any) -> None:
+    def add(self, rows: slice, *batches: Any) -> None:
         from fastsgd.kernels.pilot_batches import tally
 
-        tally(_PARTS, self.n, self.bins, *batches, self.counts, self.squares, self.repeated)
+        parts = rows.stop - rows.start
+        tally(parts, self.n, self.bins, *batches, self.counts[rows], self.squares[rows], self.repeated[rows])
 
 
-def _samples(ready: Ready, count: Count, drawn: np.ndarray) -> None:
-    """How often each sample is drawn, and what it weighs on average."""
-    n, total, bins, repeated = ready.n, count.total, count.bins, count.repeated
+def _samples(ready: Ready, count: Count, total: int, drawn: np.ndarray) -> None:
+    """How often each sample is drawn in `total` batches, and what it weighs on average."""
+    n, bins, repeated = ready.n, count.bins, count.repeated
     if repeated.any() and (ready.design.distinct or ready.inclusion is not None):
         claim = "distinct" if ready.design.distinct else "inclusion"
         raise ValueError(
@@ -164,11 +173,11 @@ def _compare(
         )
 
 
-def _unbiased(ready: Ready, sums: Array, products: Array, each: int, drawn: np.ndarray, g: Array) -> None:
+def _unbiased(ready: Ready, found: Sums, g: Array) -> None:
     """The mean gradient, and the mean sum of the weights."""
-    total = len(sums) * each
-    mean = sums.sum(axis=0) / total
-    spread = np.diagonal(products.sum(axis=0)) / total
+    total, drawn = _PARTS * found.each, found.drawn
+    mean = found.sums.sum(axis=0) / total
+    spread = np.diagonal(found.products.sum(axis=0)) / total
     error = np.sqrt(np.maximum(spread - mean**2, 0.0) / total)
     # What rare samples would have added.
     missing = np.append(np.abs(g[~drawn].sum(axis=0)), (~drawn).sum()) / ready.n

@@ -16,8 +16,8 @@ def reproduction(results: dict[str, Any]) -> list[str]:
     rows, p = results["z"]["rows"], results["z"]["kolmogorov_smirnov_p"]
     lines = [
         f"`fastsgd reproduce --all --scale {results['scale']}`: {results['runs']} runs, {results['replicate_steps']:.2g} "
-        f"replicate-steps, verdict **{results['verdict']}**; z over {rows} tested rows against the standard normal: "
-        f"Kolmogorov-Smirnov p = {p:.2g}.",
+        f"replicate-steps, verdict **{results['verdict']}**; z over {rows} tested rows against the standard normal, "
+        f"as if independent: Kolmogorov-Smirnov p = {p:.2g}.",
         "",
         "| experiment | paper | tests | largest \\|z\\| | limit | controls rejected | least power | verdict |",
         "|---|---|---:|---:|---:|---:|---:|---|",

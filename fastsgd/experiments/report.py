@@ -56,7 +56,7 @@ def _head(content: dict[str, Any]) -> str:
     if z["kolmogorov_smirnov_p"] is not None:
         lines.append(
             f"<p>z over {z['rows']} tested rows against the standard normal: Kolmogorov-Smirnov "
-            f"p = {z['kolmogorov_smirnov_p']:.3g}.</p>"
+            f"p = {z['kolmogorov_smirnov_p']:.3g}, as if all were independent (rows of an experiment share draws).</p>"
         )
     if content["failed"]:
         lines.append("<ul>" + "".join(f"<li>{_text(line)}</li>" for line in content["failed"]) + "</ul>")

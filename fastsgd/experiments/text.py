@@ -28,7 +28,7 @@ def summary_text(content: dict[str, Any], full: bool = False) -> str:
     z = content["z"]
     if z["kolmogorov_smirnov_p"] is not None:
         p = f"Kolmogorov-Smirnov p = {z['kolmogorov_smirnov_p']:.3g}"
-        parts.append(f"z over {z['rows']} tested rows against the standard normal: {p}")
+        parts.append(f"z over {z['rows']} tested rows against the standard normal, as if independent: {p}")
     rule = f"false alarm {content['false_alarm']:g} for each experiment (Sidak)"
     if len(results) > 1:
         rule += f", {whole_false_alarm(content):.2g} for all {len(results)}"

@@ -6,6 +6,7 @@ import numpy as np
 
 from fastsgd.analysis.model import Model
 from fastsgd.analysis.prediction import Prediction
+from fastsgd.errors import InputError
 from fastsgd.experiments.base import Part
 from fastsgd.theory import rates
 
@@ -30,5 +31,13 @@ def late(prediction: Prediction) -> list[int]:
 
 
 def limit(model: Model) -> np.ndarray:
-    """V = lim k Cov(Delta_k), float64[d, d] (Section 8.4)."""
-    return rates.decaying_covariance(model.hessian, model.gradient_covariance(), model.schedule.size)
+    """V = lim k Cov(Delta_k), float64[d, d] (Section 8.4). InputError for a schedule that has none."""
+    step = model.spec.step
+    if step.schedule != "power" or step.exponent != 1:
+        raise InputError(
+            'rate and directions need step.schedule = "power" with exponent = 1, for which k Cov has a limit'
+        )
+    try:
+        return rates.decaying_covariance(model.hessian, model.gradient_covariance(), model.schedule.size)
+    except ValueError as error:
+        raise InputError(f"rate and directions: {error}") from None

@@ -234,6 +234,8 @@ def test_json_and_text(capsys):
         ({"family": "linear", "batches": (500,)}, "between 1 and the 400 rows"),
         ({"family": "cox"}, "the family must be one of"),
         ({"family": "linear", "ridge": -1.0}, "the ridge must be >= 0"),
+        ({"family": "linear", "epochs": float("nan")}, "the epochs must be > 0 and finite, got nan"),
+        ({"family": "linear", "bootstrap": 1}, "must have 2 resamples or more"),
     ],
 )
 def test_what_cannot_be_estimated_is_said(tmp_path, change, said):
@@ -247,4 +249,4 @@ def test_what_cannot_be_estimated_is_said(tmp_path, change, said):
         X[:, 1] = 2 * X[:, 0]
     np.savez(tmp_path / "bad.npz", X=X, y=y)
     with pytest.raises(InputError, match=said):
-        estimate(tmp_path / "bad.npz", bootstrap=0, **change)
+        estimate(tmp_path / "bad.npz", **{"bootstrap": 0} | change)

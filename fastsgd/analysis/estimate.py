@@ -186,6 +186,10 @@ def estimate(
         raise InputError(f"a threshold is for the family huber, got {threshold:g} with {family}; leave it out")
     if threshold is not None and not 0.0 < threshold < np.inf:
         raise InputError(f"the threshold must be > 0, got {threshold:g}")
+    if not 0.0 < epochs < np.inf:
+        raise InputError(f"the epochs must be > 0 and finite, got {epochs:g}")
+    if bootstrap < 0 or bootstrap == 1:
+        raise InputError(f"the bootstrap must have 2 resamples or more for a standard error, or 0, got {bootstrap}")
     path = Path(data)
     table = chunks.open_table(path, target, in_memory)
     at = features(table, family, standardize, intercept, 1.0 if threshold is None else threshold)

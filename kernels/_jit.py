@@ -15,6 +15,7 @@ import numba.extending
 from numba.core import config
 from numba.core.caching import FunctionCache
 from numba.core.runtime import rtsys
+from numba.core.serialize import dumps
 
 
 def _cores() -> int:
@@ -73,14 +74,15 @@ class _Cache(FunctionCache):
 
     def _index_key(self, sig, codegen):
         # Compiled functions in a closure would be pickled, each time to other bytes. The folder stands for their sources.
-        cells = self._py_func.__closure__
-        if not cells or not all(hasattr(cell.cell_contents, "py_func") for cell in cells):
+        if not any(hasattr(cell.cell_contents, "py_func") for cell in self._py_func.__closure__ or ()):
             return super()._index_key(sig, codegen)
-        return sig, codegen.magic_tuple(), tuple(_full_name(cell.cell_contents.py_func) for cell in cells)
+        return sig, codegen.magic_tuple(), hashlib.sha256(dumps(_told(self._py_func))).hexdigest()
 
 
-def _full_name(function):
-    return f"{function.__module__}.{function.__qualname__}"
+def _told(function):
+    """What tells a function of the kernels from others made at the same place: its name, and what its closure holds."""
+    held = (cell.cell_contents for cell in function.__closure__ or ())
+    return function.__module__, function.__qualname__, *(_told(x.py_func) if hasattr(x, "py_func") else x for x in held)
 
 
 def named_after(part, function):

@@ -98,10 +98,7 @@ class Job(NamedTuple):
 
 
 def _stepper(small, lines, family):
-    """Steps of a group of replicates whose batches are drawn; small: a batch shares a vector; lines: 0 for any length.
-
-    One function for all ways: Numba's cache tells closures apart by numbers in them, not by functions.
-    """
+    """Steps of a group of replicates whose batches are drawn; small: a batch shares a vector; lines: 0 for any length."""
 
     @leaf
     def advance(alive, begin, end, job, plan, memory):

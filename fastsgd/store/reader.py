@@ -237,7 +237,9 @@ class Run:
         """Arrays of the problem: hessian, noise, metric [d, d], optimum [d], pool_features and the like."""
         skip = {"step", "replicate", "trajectory_replicate", "step_size"}
         names = [n for n, kind in self._made.kinds.items() if kind == "static" and "/" not in n and n not in skip]
-        return {name: self._of_arm(name, arm) for name in names}
+        self._check_static()
+        index, arrays = self._index(arm), self._read(*names)  # the file is opened once for all
+        return {name: a[index] if name in self._made.by_arm else a for name, a in zip(names, arrays, strict=True)}
 
     def step_sizes(self, arm: str | None = None) -> NDArray[np.float64]:
         """float64[S]: the step size at each recorded step."""

@@ -106,7 +106,7 @@ def code_of(spec: Spec) -> Code:
     sha = hash_of(file)
     if sha in _objects:
         found = _objects[sha]
-        where = getattr(getattr(plain(found["gradient"]), "__code__", None), "co_filename", None)
+        where = file_of(found["gradient"])
         for key in ("loss", "hessian"):
             wanted = getattr(section, key)
             if wanted is not None:
@@ -164,6 +164,12 @@ def place_in(error: BaseException, file: str | None) -> str:
 
 def plain(function: Any) -> Any:
     return getattr(function, "py_func", function)
+
+
+def file_of(function: Any, other: str | None = None) -> str | None:
+    """The file that a function, compiled or not, was written in; `other` of what is no Python function."""
+    found: str | None = getattr(getattr(plain(function), "__code__", None), "co_filename", other)
+    return found
 
 
 def fingerprint(value: Any, digest: Any, seen: set[int]) -> None:

@@ -19,7 +19,7 @@ from fastsgd.designs import Draws, OwnDesign, Pool
 from fastsgd.designs.draws import OwnDraws
 from fastsgd.errors import InputError
 from fastsgd.problems.base import Array
-from fastsgd.problems.own_code import place_in, plain
+from fastsgd.problems.own_code import file_of, place_in
 from fastsgd.problems.own_design_code import DesignCode, at_hand, code_of
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def _called(
     try:
         found = np.array(function(*arguments), dtype=np.float64, order="C")
     except Exception as error:
-        file = getattr(getattr(plain(function), "__code__", None), "co_filename", code.file)
+        file = file_of(function, code.file)
         raise ValueError(
             f"sampling.design must have functions that work, got {type(error).__name__} in OwnDesign.{what}: "
             f"{' '.join(str(error).split())}{place_in(error, file)}; correct it"

@@ -14,7 +14,7 @@ import numpy as np
 
 from fastsgd.designs import Pool
 from fastsgd.problems.base import Array
-from fastsgd.problems.own_code import place_in, plain
+from fastsgd.problems.own_code import file_of, place_in
 from fastsgd.problems.own_design import Ready, Sums, claimed, default_pilot, pilot
 
 _PARTS, _BATCHES, _LIMIT = 64, 2**16, 7.0
@@ -61,7 +61,7 @@ def _tried(ready: Ready) -> None:
             with np.errstate(all="ignore"):
                 size = function(ready.n, ready.b, stream(0, i), *more)
         except Exception as error:
-            where = getattr(getattr(plain(ready.design.draw), "__code__", None), "co_filename", file)
+            where = file_of(ready.design.draw, file)
             said = f"{type(error).__name__}: {' '.join(str(error).split())}{place_in(error, where)}"
             if isinstance(error, IndexError | NameError):
                 raise ValueError(

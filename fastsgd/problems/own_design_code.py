@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastsgd.designs import OWN, OwnDesign, names
 from fastsgd.errors import InputError
-from fastsgd.problems.own_code import fingerprint, hash_of, imported, plain
+from fastsgd.problems.own_code import file_of, fingerprint, hash_of, imported, plain
 
 if TYPE_CHECKING:
     from fastsgd.spec import Spec
@@ -77,7 +77,7 @@ def code_of(spec: Spec) -> DesignCode:
     sha = hash_of(file)
     if sha in _objects:
         design = _objects[sha]
-        where = getattr(getattr(plain(design.draw), "__code__", None), "co_filename", None)
+        where = file_of(design.draw)
         return DesignCode(design, sha, where)
     text, path = spec.source(file), spec.path(file).resolve()
     module = imported(f"fastsgd_own_{sha256(text)[:24]}", path)

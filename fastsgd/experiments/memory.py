@@ -22,7 +22,7 @@ def starts(case: Case) -> Array:
     from fastsgd.kernels.philox import PURPOSE_START
     from fastsgd.kernels.quadratic import add_normals
 
-    d = len(case.run.problem(case.run.arms[0])["optimum"])
+    d = len(case.run.coordinates)
     delta = np.zeros((1, int(case.run.replicates), d))
     add_normals(np.eye(d)[None] * case.spec.start.scale, case.spec.seed, PURPOSE_START, 0, delta)
     return delta[0]

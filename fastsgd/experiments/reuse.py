@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,11 +21,11 @@ WORDS = {"without-replacement": "without", "with-replacement": "with replacement
 def analyse(view: View) -> list[Row]:
     """Time-averaged risk of every cell: least squares against its exact value, logistic in the limit of step size 0; risk of
     reshuffled epochs."""
-    return [*_linear(view), *_logistic(view), *reshuffled.rows(view, place)]
+    return [*_linear(view, view.of(LINEAR)), *_logistic(view), *reshuffled.rows(view, place)]
 
 
-def _linear(view: View, frozen: bool = False) -> Iterator[Row]:
-    for case in view.of(LINEAR):
+def _linear(view: View, cases: Sequence[Case], frozen: bool = False) -> Iterator[Row]:
+    for case in cases:
         (prediction,) = view.predictions(case)
         for row in view.averages(case):
             if row.quantity == RISK:
@@ -83,7 +83,7 @@ def _plateaus(drawn: Drawn, axis: Any, view: View) -> None:
         cases = [c for c in view.of(LINEAR) if c.spec.sampling.design == design]
         if not cases:
             continue
-        rows = [row for case in cases for row in _linear(view) if row.where == f"least squares, {place(case)}"]
+        rows = list(_linear(view, cases))
         b, x = _batches(view, cases)
         value, error, expected = _columns(rows)
         line = np.geomspace(x.min(), x.max(), 40)
@@ -98,7 +98,7 @@ def _plateaus(drawn: Drawn, axis: Any, view: View) -> None:
 
 def _ratios(drawn: Drawn, axis: Any, view: View) -> None:
     """Measured over predicted of batches drawn anew, a little apart at each b/n."""
-    least = {case.label: row for case in view.of(LINEAR) for row in _linear(view) if _at(row, case)}
+    least = {case.label: row for case in view.of(LINEAR) for row in _linear(view, [case])}
     many = {
         case.label: row
         for case in view.of(LOGISTIC)
@@ -114,10 +114,6 @@ def _ratios(drawn: Drawn, axis: Any, view: View) -> None:
                 value, error, expected = _columns([rows[c.label] for c in cases])
                 _apart(drawn, axis, "ratio", index, f"{word}, {how}", x, value, error, expected, float(dodges[index]))
                 index += 1
-
-
-def _at(row: Row, case: Case) -> bool:
-    return row.where == f"least squares, {place(case)}"
 
 
 def _apart(
@@ -220,7 +216,7 @@ def _free(view: View) -> float | None:
 FROZEN = Control(
     "noise of the optimum",
     "least squares predicted with the noise that it has at the optimum, whatever the state",
-    rows=lambda v: [*_linear(v, frozen=True), *reshuffled.rows(v, place, reshuffled.additive)],
+    rows=lambda v: [*_linear(v, v.of(LINEAR), frozen=True), *reshuffled.rows(v, place, reshuffled.additive)],
 )
 ANEW = Control(
     "no epochs",

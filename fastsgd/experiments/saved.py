@@ -52,7 +52,7 @@ def setting(case: Case) -> dict[str, Any]:
     """What readers ask for first of a run: dimension, batches and step sizes of its arms."""
     specs = case.spec.arm_specs().values()
     return {
-        "dimension": len(case.run.problem(case.run.arms[0])["optimum"]),
+        "dimension": len(case.run.coordinates),
         "batches": sorted({int(spec.sampling.batch) for spec in specs}),
         "step_sizes": sorted({float(spec.step.size) for spec in specs}),
     }

@@ -118,41 +118,13 @@ def _stepper(small, lines, family):
                     )  # fmt: skip
                 elif lines > 0:
                     straight(
-                        lines,
-                        family,
-                        many,
-                        pool,
-                        ring,
-                        here,
-                        later,
-                        size,
-                        ask,
-                        b,
-                        theta,
-                        origin,
-                        stride,
-                        weights,
-                        total,
-                    )
+                        lines, family, many, pool, ring, here, later, size, ask, b, theta, origin, stride, weights, total,
+                    )  # fmt: skip
                 else:
                     wide(
-                        family,
-                        many,
-                        pool,
-                        width,
-                        ring,
-                        here,
-                        later,
-                        size,
-                        ask,
-                        b,
-                        theta,
-                        origin,
-                        rows,
-                        stride,
-                        weights,
+                        family, many, pool, width, ring, here, later, size, ask, b, theta, origin, rows, stride, weights,
                         total,
-                    )
+                    )  # fmt: skip
                 for v in range(many):
                     step(
                         state, theta, origin + v * width, centre, total, v * width, width, d, ridge, inverse, etas[a, k]

@@ -156,14 +156,20 @@ def compare(spec: Spec, existing: store.Run, first: int, rows: int) -> None:
         raise InputError([f"{existing.path} holds a run of another spec; {advice}", *lines])
 
 
+def stream_version(plan: Plan) -> int | str:
+    """The version of a run's random numbers."""
+    from fastsgd import kernels
+
+    return kernels.SINGLE_VERSION if plan.arms[0].problem.single else kernels.STREAM_VERSION
+
+
 def check_same(plan: Plan, existing: store.Run) -> None:
     """InputError unless this software makes of a stored run's spec what the run was made with, to the last bit."""
-    from fastsgd.kernels import STREAM_VERSION
-
     path, remedy = existing.path, "go on with the software that made it, or make it anew"
-    if existing.stream_version != STREAM_VERSION:
+    made = stream_version(plan)
+    if existing.stream_version != made:
         raise InputError(
-            f"{path} has random numbers of version {existing.stream_version}, this fastsgd makes {STREAM_VERSION}; {remedy}"
+            f"{path} has random numbers of version {existing.stream_version}, this fastsgd makes {made}; {remedy}"
         )
     for a, arm in enumerate(plan.arms):
         kept = existing.problem(plan.names[a])
@@ -192,7 +198,6 @@ def create_file(
     plan: Plan, target: Path, threads: int | None = None, force: bool = False, **changes: Any
 ) -> store.RunWriter:
     """Make the run file of a plan; `changes` replace what `store.create` would be given."""
-    from fastsgd.kernels import STREAM_VERSION
     from fastsgd.kernels.moments import BLOCK
     from fastsgd.store.provenance import collect
 
@@ -208,7 +213,7 @@ def create_file(
         "wave": plan.wave,
         "block": BLOCK,
         "levels": levels,
-        "stream_version": STREAM_VERSION,
+        "stream_version": stream_version(plan),
         "provenance": collect(plan.spec, threads=threads, threading_layer=layer()),
         "replicates": plan.rows,
         "first_replicate": plan.first,

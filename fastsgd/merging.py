@@ -88,12 +88,12 @@ def check(shards: Sequence[store.Run], allow_gaps: bool) -> None:
 def _foreign(first: store.Run, run: store.Run) -> list[str]:
     """Why two files are not parts of one run."""
     pair = f"{first.path} and {run.path} are of different runs"
-    if first.stream_version != run.stream_version:
-        return [f"{pair}: random numbers of version {first.stream_version} and {run.stream_version}"]
     names = ("name",)
     mine, theirs = ({k: v for k, v in r.document.items() if k not in names} for r in (first, run))
     if lines := [f"{pair}: {key} is {a} and {b}" for key, a, b in differing(mine, theirs)]:
         return lines[:MOST_LISTED]
+    if first.stream_version != run.stream_version:
+        return [f"{pair}: random numbers of version {first.stream_version} and {run.stream_version}"]
     one, other = statics(first), statics(run)
     for name in sorted(one.keys() | other.keys()):
         if name not in one or name not in other or one[name].tobytes() != other[name].tobytes():

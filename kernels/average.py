@@ -253,9 +253,9 @@ def average_quadratic(
     risk      float64[A, R, B]             sums of the risk over each batch of samples, added to
     """
     return _average_groups(
-        len(first), code_for(minus_lam, coefficients, starts, eta, True), minus_lam, coefficients, starts, eta, seed, purpose,
-        first_replicate, first_step, np.int64(burn_in), np.int64(thin), np.int64(samples), metric, diagonal, delta, first,
-        second, risk,
+        len(first), code_for(minus_lam, coefficients, starts, eta, purpose, True), minus_lam, coefficients, starts, eta, seed,
+        purpose, first_replicate, first_step, np.int64(burn_in), np.int64(thin), np.int64(samples), metric, diagonal, delta,
+        first, second, risk,
     )  # fmt: skip
 
 

@@ -25,6 +25,7 @@ PURPOSE_BASIS = np.uint64(4)
 PURPOSE_UNIFORM = np.uint64(5)
 PURPOSE_EXPONENTIAL = np.uint64(6)
 PURPOSE_EPOCH = np.uint64(7)
+PURPOSE_SINGLE = np.uint64(8)  # noise in single precision
 PILOT = np.uint64(64)  # added to a purpose: the same draws for estimates made before a run
 
 MAX_REPLICATES = 2**40

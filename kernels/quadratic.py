@@ -29,7 +29,9 @@ from .normal import (
     store_words,
     turn_of,
 )
+from .normal_single import fill_single, four_and_next
 from .parallel import address_of_types, call, parallel
+from .philox import PURPOSE_SINGLE
 from .sampling import Samples, lay_out, no_samples
 from .vector import (
     doubles,
@@ -48,6 +50,8 @@ from .views import workspaces
 _W = np.uint64(LANES)
 _0 = np.uint64(0)
 _1 = np.uint64(1)
+_2 = np.uint64(2)
+_3 = np.uint64(3)
 _LOW = np.uint64(0xFFFFFFFF)
 _32 = np.uint64(32)
 
@@ -137,7 +141,7 @@ def _step(dimension, coefficients, starts, minus_lam, eta, z, delta, offset):
         panel += _1
 
 
-def _two(sampled):
+def _two(sampled, single):
     """`_any` of one arm in two dimensions, with normals and state in registers; the operations are those of `_step`."""
 
     @leaf
@@ -154,7 +158,11 @@ def _two(sampled):
         step = first_step
         for k in range(begin, begin + steps):
             step += _1
-            z0, z1, w = normals_and_next(w, address(purpose, replicate, lanes, step, k0), _0, k0, k1)
+            following = address(purpose, replicate, lanes, step, k0)
+            if single == 1:
+                z0, z1, _, _, w = four_and_next(w, following, _0, k0, k1)
+            else:
+                z0, z1, w = normals_and_next(w, following, _0, k0, k1)
             drift_x = fma(coefficients[0, 0], z0, minus_lam[0, 0] * x)
             drift_y = fma(coefficients[0, 3], z1, fma(coefficients[0, 1], z0, minus_lam[0, 1] * y))
             x = fma(eta[0, k], drift_x, x)
@@ -174,7 +182,7 @@ def _two(sampled):
     return run_two
 
 
-def _any(sampled):
+def _any(sampled, single):
     """Steps first_step .. first_step + steps - 1 of all arms of one block, with eta[:, begin ...].
 
     replicate: of the first lane; words: of first_step (`start_words`), then of the step after the last; z: room for the
@@ -189,7 +197,7 @@ def _any(sampled):
     ):  # fmt: skip
         arms, dimension = minus_lam.shape
         d = np.uint64(dimension)
-        blocks = (d + _1) >> _1
+        blocks = (d + _3) >> _2 if single == 1 else (d + _1) >> _1
         k0, k1 = seed & _LOW, seed >> _32
         lanes = low_words(replicate)
         w = load_words(words)
@@ -199,7 +207,10 @@ def _any(sampled):
         for k in range(begin, begin + steps):
             step += _1
             following = address(purpose, replicate, lanes, step, k0)
-            w = fill_normals(_0, blocks, w, now, following, _0, k0, k1, _0, z)
+            if single == 1:
+                w = fill_single(_0, blocks, w, now, following, _0, k0, k1, _0, z)
+            else:
+                w = fill_normals(_0, blocks, w, now, following, _0, k0, k1, _0, z)
             now = following
             for a in range(arms):
                 offset = np.uint64(a * rows) * _W
@@ -216,19 +227,19 @@ def _any(sampled):
 
 
 @functools.cache
-def _code(two, sampled, *kinds):
+def _code(two, sampled, single, *kinds):
     numbers, flat = types.Array(types.uint64, 1, "C"), types.Array(types.float64, 1, "C")
-    run = (_two if two else _any)(int(sampled))
+    run = (_two if two else _any)(int(sampled), int(single))
     samples = typeof(no_samples(np.zeros(0)))
     return address_of_types(
         run, (types.int64, types.int64, *kinds, *[types.uint64] * 4, numbers, flat, types.int64, flat, samples)
     )
 
 
-def code_for(minus_lam, coefficients, starts, eta, sampled=False):
+def code_for(minus_lam, coefficients, starts, eta, purpose, sampled=False):
     """Address of the recursion for arms as in `advance_quadratic`, compiled when first wanted: `run_steps` calls it."""
     two = minus_lam.shape == (1, 2) and starts[0] == 0
-    return _code(two, sampled, *(typeof(x) for x in (minus_lam, coefficients, starts, eta)))
+    return _code(two, sampled, purpose == PURPOSE_SINGLE, *(typeof(x) for x in (minus_lam, coefficients, starts, eta)))
 
 
 @inline
@@ -282,7 +293,7 @@ def _advance_blocks(block, code, minus_lam, coefficients, starts, eta, seed, pur
     """Run the replicates of one block (rows block * LANES ... of delta) through the steps of a segment."""
     arms, _, dimension = delta.shape
     begin = block * LANES
-    z, state = workspaces((dimension + 1) * LANES, arms * dimension * LANES)
+    z, state = workspaces((dimension + 3) * LANES, arms * dimension * LANES)
     words = np.empty(4 * LANES, np.uint64)
     load_block(delta, begin, dimension, state)
     first = replicate + np.uint64(begin)
@@ -316,7 +327,7 @@ def advance_quadratic(minus_lam, coefficients, starts, eta, seed, purpose, first
     blocks = -(-replicates // LANES)
     recursion = (minus_lam, coefficients, starts, eta)
     return _advance_blocks(
-        blocks, code_for(*recursion), *recursion, seed, purpose, first_replicate, first_step, delta
+        blocks, code_for(*recursion, purpose), *recursion, seed, purpose, first_replicate, first_step, delta
     )  # fmt: skip
 
 

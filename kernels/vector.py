@@ -8,6 +8,8 @@ the mercy of the auto-vectoriser. Operators work lane by lane and take scalars o
 
 `+ - *  /` on doubles, `+ - * & | ^ << >>` on words, comparisons give a mask for `select`. Nothing is fused, reordered
 or approximated: `fma` is a fused multiply-add, `sqrt` and `/` are correctly rounded, on every instruction set.
+
+Normals in single precision are made of shorter kin, float32 and unsigned 32-bit words, with the same operators.
 """
 
 import operator
@@ -20,12 +22,12 @@ from numba.core.typeconv import Conversion
 from numba.core.typing import signature
 from numba.core.typing.templates import AbstractTemplate, infer_global
 
-_LANE = {"f": ir.DoubleType(), "u": ir.IntType(64), "b": ir.IntType(1)}
-_SCALAR = {"f": types.float64, "u": types.uint64, "b": types.boolean}
+_LANE = {"f": ir.DoubleType(), "u": ir.IntType(64), "b": ir.IntType(1), "s": ir.FloatType(), "h": ir.IntType(32)}
+_SCALAR = {"f": types.float64, "u": types.uint64, "b": types.boolean, "s": types.float32, "h": types.uint32}
 
 
 class Vector(types.Type):
-    """`lanes` values of one kind: "f" float64, "u" uint64, "b" truth value."""
+    """`lanes` values of one kind: "f" float64, "u" uint64, "b" truth value, "s" float32, "h" uint32."""
 
     def __init__(self, kind, lanes):
         self.kind = kind
@@ -43,7 +45,7 @@ class Vector(types.Type):
     # A number is as good as a vector that has it in every lane: `total = 0.0` may be followed by `total += x`. So is a
     # vector of fewer lanes, again and again.
     def can_convert_from(self, typingctx, other):
-        numbers = self.kind == "f" and isinstance(other, types.Number | types.Boolean)
+        numbers = self.kind in "fs" and isinstance(other, types.Number | types.Boolean)
         narrower = isinstance(other, Vector) and other.kind == self.kind and self.lanes % other.lanes == 0
         return Conversion.safe if numbers or narrower else None
 
@@ -102,7 +104,7 @@ def _number_to_vector(context, builder, given, wanted, value):
 
 def _call(builder, name, result, args):
     """Call an LLVM intrinsic that exists for every lane count."""
-    lanes = f"v{result.count}f64"
+    lanes = f"v{result.count}f{32 if isinstance(result.element, ir.FloatType) else 64}"
     function = builder.module.declare_intrinsic(
         f"llvm.{name}.{lanes}", (), ir.FunctionType(result, [result] * len(args))
     )
@@ -112,15 +114,15 @@ def _call(builder, name, result, args):
 # ---- operators -------------------------------------------------------------------------------------------------------
 
 _ARITHMETIC = {
-    operator.add: {"f": "fadd", "u": "add"},
-    operator.sub: {"f": "fsub", "u": "sub"},
-    operator.mul: {"f": "fmul", "u": "mul"},
-    operator.truediv: {"f": "fdiv"},
-    operator.and_: {"u": "and_", "b": "and_"},
-    operator.or_: {"u": "or_", "b": "or_"},
-    operator.xor: {"u": "xor", "b": "xor"},
-    operator.lshift: {"u": "shl"},
-    operator.rshift: {"u": "lshr"},
+    operator.add: {"f": "fadd", "s": "fadd", "u": "add", "h": "add"},
+    operator.sub: {"f": "fsub", "s": "fsub", "u": "sub", "h": "sub"},
+    operator.mul: {"f": "fmul", "s": "fmul", "u": "mul", "h": "mul"},
+    operator.truediv: {"f": "fdiv", "s": "fdiv"},
+    operator.and_: {"u": "and_", "h": "and_", "b": "and_"},
+    operator.or_: {"u": "or_", "h": "or_", "b": "or_"},
+    operator.xor: {"u": "xor", "h": "xor", "b": "xor"},
+    operator.lshift: {"u": "shl", "h": "shl"},
+    operator.rshift: {"u": "lshr", "h": "lshr"},
 }
 _IN_PLACE = {
     operator.add: operator.iadd,
@@ -175,7 +177,7 @@ def _register(op, result_of, emit, arithmetic):
 
 
 def _compare(builder, vector, symbol, a, b):
-    if vector.kind != "f":
+    if vector.kind not in "fs":
         return builder.icmp_unsigned(symbol, a, b)
     # As in Python, NaN differs from everything.
     return (builder.fcmp_unordered if symbol == "!=" else builder.fcmp_ordered)(symbol, a, b)
@@ -222,7 +224,7 @@ def _lower_negate(context, builder, sig, args):
 def fma(typingctx, a, b, c):
     """a * b + c with one rounding; scalars or vectors in any mixture (all scalars: a scalar)."""
     vector = widest((a, b, c))
-    args = [t if isinstance(t, Vector) else types.float64 for t in (a, b, c)]
+    args = [t if isinstance(t, Vector) else _SCALAR[vector.kind] if vector else types.float64 for t in (a, b, c)]
     if vector is None:
 
         def scalar(context, builder, sig, values):
@@ -239,7 +241,7 @@ def fma(typingctx, a, b, c):
 
 @intrinsic(prefer_literal=True)
 def sqrt(typingctx, x):
-    """Correctly rounded square root of a vector of doubles."""
+    """Correctly rounded square root of a vector."""
     return x(x), lambda context, builder, sig, args: _call(builder, "sqrt", x.llvm, args)
 
 
@@ -274,6 +276,54 @@ def as_words(typingctx, x):
     """The bits of doubles as 64-bit words."""
     result = Vector("u", x.lanes)
     return result(x), lambda context, builder, sig, args: builder.bitcast(args[0], result.llvm)
+
+
+def _conversion(name, given, kind, code):
+    """An intrinsic that makes a vector of another kind, lane by lane, by one LLVM instruction."""
+
+    def front(typingctx, x):
+        if not isinstance(x, Vector) or x.kind != given:
+            return None
+        result = Vector(kind, x.lanes)
+        return result(x), lambda context, builder, sig, args: getattr(builder, code)(args[0], result.llvm)
+
+    front.__name__ = name
+    return intrinsic(front)
+
+
+# 32-bit words as signed integers, each rounded to the nearest float32; and bits as they are.
+signed_single = _conversion("signed_single", "h", "s", "sitofp")
+as_single = _conversion("as_single", "h", "s", "bitcast")
+as_halves = _conversion("as_halves", "s", "h", "bitcast")
+
+
+def _halves_turned(builder, value, lanes, stride):
+    """Every stride-th element of a vector, the upper half of them first."""
+    order = [stride * ((lane + lanes // 2) % lanes) for lane in range(lanes)]
+    return builder.shuffle_vector(value, value, ir.Constant(ir.VectorType(ir.IntType(32), lanes), order))
+
+
+@intrinsic(prefer_literal=True)
+def low_halves(typingctx, x):
+    """The low 32 bits of words, lanes in the order that `widened` undoes: it costs one shuffle, their own order three."""
+    result = Vector("h", x.lanes)
+
+    def emit(context, builder, sig, args):
+        halves = builder.bitcast(args[0], ir.VectorType(ir.IntType(32), 2 * x.lanes))
+        return _halves_turned(builder, halves, x.lanes, 2)
+
+    return result(x), emit
+
+
+@intrinsic(prefer_literal=True)
+def widened(typingctx, x):
+    """Float32 made of `low_halves` as doubles, exactly, in the order of the lanes that the words came from."""
+    result = Vector("f", x.lanes)
+
+    def emit(context, builder, sig, args):
+        return builder.fpext(_halves_turned(builder, args[0], x.lanes, 1), result.llvm)
+
+    return result(x), emit
 
 
 @intrinsic(prefer_literal=True)

@@ -17,7 +17,8 @@ from fastsgd.kernels.glm import advance_glm, pack_pool
 from fastsgd.kernels.linalg import congruence, symmetric_eigen, triangular_factor
 from fastsgd.kernels.moments import BLOCK, record_moments
 from fastsgd.kernels.normal import normals
-from fastsgd.kernels.philox import PURPOSE_NOISE
+from fastsgd.kernels.normal_single import normals_single
+from fastsgd.kernels.philox import PURPOSE_NOISE, PURPOSE_SINGLE
 from fastsgd.kernels.quadratic import add_normals, advance_quadratic, pack
 
 from fastsgd import problems
@@ -45,30 +46,30 @@ def factor(d, arms):
     return np.tril(spread(arms, d, d)) + 2.0 * np.eye(d)
 
 
-def normal_bits():
-    out = np.empty(10 * LANES)
+def normal_bits(make=normals, purpose=PURPOSE_NOISE):
+    out = np.empty(12 * LANES)
     rows = []
     for first in range(0, 32, LANES):
-        normals(SEED, PURPOSE_NOISE, U(first), U(2**32 + 5), U(9), out)
-        rows.append(out.reshape(10, LANES)[:9].T.copy())
+        make(SEED, purpose, U(first), U(2**32 + 5), U(9), out)
+        rows.append(out.reshape(12, LANES)[:9].T.copy())
     return digest(*rows)
 
 
-def recursion(d, arms, replicates=21, steps=9):
+def recursion(d, arms, replicates=21, steps=9, purpose=PURPOSE_NOISE):
     coefficients, starts = pack(factor(d, arms))
     lam = np.tile(np.linspace(1.0, 4.0, d), (arms, 1))
     eta = np.full((arms, steps), 0.125)
-    return (-lam, coefficients, starts, eta, SEED, PURPOSE_NOISE, U(3), U(2**32 - 4)), np.zeros((arms, replicates, d))
+    return (-lam, coefficients, starts, eta, SEED, purpose, U(3), U(2**32 - 4)), np.zeros((arms, replicates, d))
 
 
-def recursion_bits(d, arms):
-    head, delta = recursion(d, arms)
+def recursion_bits(d, arms, purpose=PURPOSE_NOISE):
+    head, delta = recursion(d, arms, purpose=purpose)
     advance_quadratic(*head, delta)
     return digest(delta)
 
 
-def average_bits(d, dense):
-    head, delta = recursion(d, 1)
+def average_bits(d, dense, purpose=PURPOSE_NOISE):
+    head, delta = recursion(d, 1, purpose=purpose)
     head = (*head[:-1], U(0))
     side, groups = padded(d), 2
     metric = np.abs(spread(1, side * side if dense else side))
@@ -147,6 +148,10 @@ def kernel_hashes():
     found |= {f"average d={d} dense={dense}": average_bits(d, dense) for d, dense in ((2, False), (13, True))}
     for n, b in ((1000, 1), (20, 5), (100, 4), (1000, 8), (1000, 12), (1000, 32), (10_000, 500), (1_000_000, 64)):
         found[f"without {n} {b}"] = draw_bits(n, b, WITHOUT_REPLACEMENT)
+    found["single normals"] = normal_bits(normals_single, PURPOSE_SINGLE)
+    for d, arms in ((1, 1), (2, 1), (10, 2), (50, 1)):
+        found[f"single recursion d={d} arms={arms}"] = recursion_bits(d, arms, PURPOSE_SINGLE)
+    found["single average d=13 dense=True"] = average_bits(13, True, PURPOSE_SINGLE)
     found["with 1000 32"] = draw_bits(1000, 32, WITH_REPLACEMENT)
     return found | {f"glm family={family}": glm_bits(family) for family in range(4)}
 

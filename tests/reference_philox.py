@@ -6,7 +6,7 @@ CONSTANTS = {
     32: ((0xD2511F53, 0xCD9E8D57), (0x9E3779B9, 0xBB67AE85)),
     64: ((0xD2E7470EE14C6C93, 0xCA5A826395121157), (0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B)),
 }
-PURPOSES = {"noise": 0, "start": 1, "batch": 2, "data": 3, "basis": 4, "epoch": 7}
+PURPOSES = {"noise": 0, "start": 1, "batch": 2, "data": 3, "basis": 4, "epoch": 7, "single": 8}
 
 
 def philox4(counter: Sequence[int], key: Sequence[int], bits: int = 32, rounds: int = 10) -> tuple[int, ...]:

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 
 import numpy as np
-from reference_normal import fma, normals
+import reference_normal
+import reference_normal_single
+from reference_normal import fma
 
 
 def advance(
@@ -14,11 +16,13 @@ def advance(
     seed: int,
     replicate: int,
     first: int,
+    single: bool = False,
 ) -> list[float]:
-    """Delta after the steps first, first + 1, ...: Delta <- Delta + eta (C z - lam Delta)."""
+    """Delta after the steps first, first + 1, ...: Delta <- Delta + eta (C z - lam Delta); z in single precision if wanted."""
+    normals = (reference_normal_single if single else reference_normal).normals
     state = list(delta)
     for k, eta in enumerate(sizes):
-        z = normals(seed, "noise", replicate, first + k, len(state))
+        z = normals(seed, "single" if single else "noise", replicate, first + k, len(state))
         moved = []
         for i, x in enumerate(state):
             drift = -lam[i] * x

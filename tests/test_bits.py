@@ -9,7 +9,7 @@ from pathlib import Path
 import llvmlite.binding as llvm
 import numpy as np
 import pytest
-from fastsgd.kernels import STREAM_VERSION
+from fastsgd.kernels import SINGLE_VERSION, STREAM_VERSION
 from fastsgd.kernels._jit import LANES, jit
 from fastsgd.kernels.vector import fma
 
@@ -31,7 +31,8 @@ def hashes(what, threads, **settings):
 @pytest.fixture(scope="module")
 def golden():
     stored = json.loads(GOLDEN.read_text())
-    assert stored["stream_version"] == STREAM_VERSION, "a new stream version needs new golden hashes"
+    versions = stored["stream_version"], stored["single_version"]
+    assert versions == (STREAM_VERSION, SINGLE_VERSION), "a new stream version needs new golden hashes"
     return {"kernels": stored["hashes"], "problems": stored["problems"], "both": stored["hashes"] | stored["problems"]}
 
 

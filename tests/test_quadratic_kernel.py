@@ -3,7 +3,7 @@
 import numba
 import numpy as np
 import pytest
-from fastsgd.kernels.philox import PURPOSE_NOISE, PURPOSE_START
+from fastsgd.kernels.philox import PURPOSE_NOISE, PURPOSE_SINGLE, PURPOSE_START
 from fastsgd.kernels.quadratic import add_normals, advance_quadratic, pack, panels
 from reference_normal import normals
 from reference_quadratic import advance as slow
@@ -19,13 +19,13 @@ def factors(d, arms=1, seed=0):
     return np.linalg.cholesky(roots @ roots.transpose(0, 2, 1) + 0.1 * np.eye(d))
 
 
-def advance(delta, lam, factor, sizes, first_replicate=0, first_step=0, seed=SEED):
+def advance(delta, lam, factor, sizes, first_replicate=0, first_step=0, seed=SEED, purpose=PURPOSE_NOISE):
     """Run the kernel on a copy; sizes [K] or [A, K]."""
     out = np.array(delta, dtype=np.float64)
     coefficients, starts = pack(factor)
     sizes = np.ascontiguousarray(np.broadcast_to(sizes, (len(out), np.shape(sizes)[-1])))
     minus = np.ascontiguousarray(np.broadcast_to(-lam, (len(out), len(lam))))
-    args = (U(seed), PURPOSE_NOISE, U(first_replicate), U(first_step))
+    args = (U(seed), purpose, U(first_replicate), U(first_step))
     assert advance_quadratic(minus, coefficients, starts, sizes, *args, out) == 0
     return out
 
@@ -39,15 +39,17 @@ def test_panels_cover_every_dimension(d):
     assert panels(d) == low + [tall] * (d // tall)
 
 
+@pytest.mark.parametrize("purpose", [PURPOSE_NOISE, PURPOSE_SINGLE])
 @pytest.mark.parametrize("d", [1, 2, 3, 7, 8, 13, 16])
-def test_bits_equal_reference(d):
+def test_bits_equal_reference(d, purpose):
     rng = np.random.default_rng(d)
     lam, factor = rng.uniform(0.5, 3, d), factors(d)
     start = rng.standard_normal((1, 19, d))
     sizes = np.array([0.1, 0.05, 0.2])
-    got = advance(start, lam, factor, sizes, first_replicate=2**32 - 3, first_step=2**32 - 1)
+    got = advance(start, lam, factor, sizes, 2**32 - 3, 2**32 - 1, purpose=purpose)
     for r in (0, 2, 15, 18):
-        expected = slow(start[0, r], lam, factor[0], sizes, SEED, 2**32 - 3 + r, 2**32 - 1)
+        at = (SEED, 2**32 - 3 + r, 2**32 - 1)
+        expected = slow(start[0, r], lam, factor[0], sizes, *at, single=purpose == PURPOSE_SINGLE)
         assert got[0, r].tolist() == expected
 
 
@@ -83,26 +85,28 @@ def test_one_replicate_is_the_same_alone_and_among_a_thousand():
         assert alone[0, 0].tobytes() == crowd[0, r].tobytes()
 
 
-def test_threads_and_segments_leave_the_bits():
-    d = 12
+@pytest.mark.parametrize("purpose", [PURPOSE_NOISE, PURPOSE_SINGLE])
+def test_threads_and_segments_leave_the_bits(purpose):
+    d = 14
     lam, factor, sizes = np.linspace(1, 5, d), factors(d, arms=2), np.geomspace(0.1, 0.01, 30)
     start = np.random.default_rng(3).standard_normal((2, 77, d))
     numba.set_num_threads(1)
-    one = advance(start, lam, factor, sizes)
+    one = advance(start, lam, factor, sizes, purpose=purpose)
     numba.set_num_threads(2)
-    two = advance(start, lam, factor, sizes)
+    two = advance(start, lam, factor, sizes, purpose=purpose)
     cut = start
     for a, b in ((0, 1), (1, 13), (13, 30)):
-        cut = advance(cut, lam, factor, sizes[a:b], first_step=a)
+        cut = advance(cut, lam, factor, sizes[a:b], first_step=a, purpose=purpose)
     assert one.tobytes() == two.tobytes() == cut.tobytes()
 
 
-def test_arms_share_their_draws():
+@pytest.mark.parametrize("purpose", [PURPOSE_NOISE, PURPOSE_SINGLE])
+def test_arms_share_their_draws(purpose):
     d = 9
     lam, factor, sizes = np.linspace(1, 5, d), factors(d, arms=2), np.full(6, 0.1)
-    both = advance(np.zeros((2, 20, d)), lam, factor, sizes)
+    both = advance(np.zeros((2, 20, d)), lam, factor, sizes, purpose=purpose)
     for arm in range(2):
-        alone = advance(np.zeros((1, 20, d)), lam, factor[arm : arm + 1], sizes)
+        alone = advance(np.zeros((1, 20, d)), lam, factor[arm : arm + 1], sizes, purpose=purpose)
         assert alone[0].tobytes() == both[arm].tobytes()
 
 
@@ -114,6 +118,7 @@ def test_a_change_of_any_input_changes_the_result():
     assert (advance(np.zeros((1, 3, d)), lam, factor, sizes, seed=SEED + 1) != base).all()
     assert (advance(np.zeros((1, 3, d)), lam, factor, sizes, first_step=1) != base).all()
     assert (advance(np.zeros((1, 3, d)), lam, factor, sizes, first_replicate=1) != base).all()
+    assert (advance(np.zeros((1, 3, d)), lam, factor, sizes, purpose=PURPOSE_SINGLE) != base).all()
     assert (base[0, 0] != base[0, 1]).all()
 
 

@@ -40,9 +40,9 @@ def _calm() -> None:
 def software() -> tuple[str, str]:
     """Version of the package and of its random numbers."""
     from fastsgd import __version__
-    from fastsgd.kernels import STREAM_VERSION
+    from fastsgd.kernels import SINGLE_VERSION
 
-    return __version__, str(STREAM_VERSION)
+    return __version__, SINGLE_VERSION
 
 
 def given(files: Files) -> Files:

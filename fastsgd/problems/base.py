@@ -72,6 +72,7 @@ class Problem:
             original ones.
         mixes_designs: True if a stepper takes arms that differ in their sampling; else each way has its own.
         arrays: further arrays that a stored run should hold, by name.
+        single: True if the noise is made of normals in single precision.
     """
 
     kind: str
@@ -85,6 +86,7 @@ class Problem:
     mixes_designs: ClassVar[bool] = False
     basis: Array | None = None
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    single: bool = False
 
     @property
     def dimension(self) -> int:

@@ -98,7 +98,7 @@ class OuStepper(QuadraticStepper):
         factors = np.empty((len(arms), *arms[0].covariance.shape))
         for arm, (_, _, growth), factor in zip(arms, steps, factors, strict=True):
             triangular_factor(matrix_to_working(arm.problem.basis, arm.covariance) * growth, factor)
-        self._prepare(np.stack([lam for _, lam, _ in steps]), factors)
+        self._prepare(arms, np.stack([lam for _, lam, _ in steps]), factors)
         self._sizes = np.array([[size] for size, _, _ in steps])
 
     def advance(self, delta: Array, sizes: Array, seed: int, first_replicate: int, first_step: int) -> None:

@@ -73,6 +73,7 @@ def build(spec: Spec) -> QuadraticProblem:
         exact=True,
         basis=None if np.array_equal(rows, np.eye(d)) else rows,
         eigenvalues=eigenvalues,
+        single=section.normal_precision == "single",
     )
 
 
@@ -94,17 +95,18 @@ class QuadraticStepper:
         from fastsgd.problems.working import factor
 
         eigenvalues = np.stack([arm.problem.eigenvalues for arm in arms])  # type: ignore[attr-defined]
-        self._prepare(eigenvalues, np.stack([factor(a.problem.basis, a.covariance) for a in arms]))
+        self._prepare(arms, eigenvalues, np.stack([factor(a.problem.basis, a.covariance) for a in arms]))
 
-    def _prepare(self, eigenvalues: Array, factors: Array) -> None:
+    def _prepare(self, arms: Sequence[Arm], eigenvalues: Array, factors: Array) -> None:
         """Keep eigenvalues float64[A, d] and roots of covariances float64[A, d, d] as the kernel reads them."""
+        from fastsgd.kernels.philox import PURPOSE_NOISE, PURPOSE_SINGLE
         from fastsgd.kernels.quadratic import pack
 
+        self._purpose = PURPOSE_SINGLE if arms[0].problem.single else PURPOSE_NOISE
         self._minus_lam = -eigenvalues
         self._coefficients, self._starts = pack(factors)
 
     def advance(self, delta: Array, sizes: Array, seed: int, first_replicate: int, first_step: int) -> None:
-        from fastsgd.kernels.philox import PURPOSE_NOISE
         from fastsgd.kernels.quadratic import advance_quadratic
 
         advance_quadratic(
@@ -113,7 +115,7 @@ class QuadraticStepper:
             self._starts,
             sizes,
             np.uint64(seed),
-            PURPOSE_NOISE,
+            self._purpose,
             np.uint64(first_replicate),
             np.uint64(first_step),
             delta,
@@ -123,7 +125,6 @@ class QuadraticStepper:
         self, delta: Array, sizes: Array, seed: int, first_replicate: int, first_step: int, samples: Samples, sums: Sums
     ) -> None:
         from fastsgd.kernels.average import average_quadratic
-        from fastsgd.kernels.philox import PURPOSE_NOISE
 
         average_quadratic(
             self._minus_lam,
@@ -131,7 +132,7 @@ class QuadraticStepper:
             self._starts,
             sizes,
             np.uint64(seed),
-            PURPOSE_NOISE,
+            self._purpose,
             np.uint64(first_replicate),
             np.uint64(first_step),
             samples.burn_in,

@@ -10,6 +10,7 @@ INDEPENDENT = "independent"
 Spectrum = Literal["logspace", "linspace", "loguniform"]
 Basis = Literal["identity", "random", "rotation"]
 Scheme = Literal["exact", "euler"]
+Precision = Literal["double", "single"]
 Family = Literal["logistic", "probit", "poisson", "linear", "huber"]
 Truth = Literal["logistic", "probit"]
 

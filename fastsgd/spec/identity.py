@@ -105,10 +105,12 @@ def _reference(spec: "Spec", name: str) -> dict[str, str]:
 def _linear(spec: "Spec") -> dict[str, Any]:
     problem = spec.problem
     assert isinstance(problem, sections.Quadratic | sections.Ou)
+    single = {"normal_precision": "single"} if problem.normal_precision == "single" else {}
     scheme = {"scheme": problem.scheme, "time_step": problem.time_step + 0.0} if problem.kind == "ou" else {}
     return {
         "kind": problem.kind,
         **scheme,
+        **single,
         "dimension": problem.dimension,
         "hessian": _matrix(spec, problem.hessian),
         "noise": _matrix(spec, problem.noise),

@@ -11,17 +11,17 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 Place = Sequence[str | int]
+_OWN = {"<own>": "file.py:name"}
 
 
 def alternative(loc: Place, last: str, root: type[BaseModel]) -> str | None:
-    """`step.schedule = "power"` when the key is one of another alternative of its table."""
+    """`step.schedule = "power"` when the key is one of another alternative, or of several, of its table."""
     switch = {"problem": "kind", "step": "schedule", "start": "kind"}.get(str(loc[0]))
     if len(loc) != 3 or switch is None:
         return None
-    for tag, model in _tagged(root.model_fields[str(loc[0])].annotation):
-        if last in model.model_fields:
-            return f'{loc[0]}.{switch} = "{tag[1:-1]}"'
-    return None
+    options = _tagged(root.model_fields[str(loc[0])].annotation)
+    words = [f'"{_OWN.get(tag, tag[1:-1])}"' for tag, model in options if last in model.model_fields]
+    return f"{loc[0]}.{switch} = {' or '.join(words)}" if words else None
 
 
 def _tagged(union: Any) -> Iterator[tuple[str, Any]]:

@@ -146,14 +146,14 @@ class Together:
             self.ended(part.number, None)
 
 
-_loaded: set[tuple[str, bool]] = set()
+_loaded: set[tuple[str, bool, bool]] = set()
 
 
 def _load(plan: Plan) -> None:
     """Compile or load the kernels, once a process and kind of problem, so that it is not taken for simulation."""
     from fastsgd.wave import warm
 
-    kind = plan.spec.problem.kind, plan.samples is None
+    kind = plan.spec.problem.kind, plan.arms[0].problem.single, plan.samples is None
     if kind not in _loaded:
         warm(plan)
         _loaded.add(kind)

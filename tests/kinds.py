@@ -53,7 +53,7 @@ def spec(name, folder, **changes):
         "gaussian": {"start": {"kind": "gaussian", "scale": 2.0}, "record__steps": [7, 40]},
         "decaying": {"step": {"schedule": "power", "size": 1.0, "offset": 10.0, "exponent": 0.75}},
         "average": {"record__average": {"burn_in": 8, "batches": 4}},
-        "single": {"problem__normal_precision": "single", "record__average": {"burn_in": 8, "batches": 4}},
+        "single": {"problem__normal_precision": "single", "arms": ARMS},
         "ou": {"problem__kind": "ou", "problem__time_step": 0.1, "problem__scheme": "euler", "step": {"size": 0.5}},
         "glm": POOL | {"problem": {"kind": "glm", "family": "logistic", "ridge": 0.1, "data": {"generate": generate}}},
         "glm file": POOL

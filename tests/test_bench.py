@@ -79,7 +79,7 @@ def test_shares_of_a_run_outside_the_kernels() -> None:
     from benchmarks import outside
 
     run = {"run": "x", "seconds": 10.0, "start": 1.0, "kernels": 8.5, "calls": 3, "processor": 20.0}
-    run |= {"processor_kernels": 18.8}
+    run |= {"outside": 1.2}
     assert outside.table([run, {"note": "y"}])[1] == [["x", "10.0", "85.0 %", "10.0 %", "5.0 %", "6.0 %"]]
 
 

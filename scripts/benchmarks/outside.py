@@ -1,9 +1,13 @@
-"""Where the time of a run by the command goes: in kernels, before the first of them, and outside otherwise."""
+"""Where the time of a run by the command goes: in kernels, before the first of them, and outside otherwise.
+
+The whole process counts, from its start to its end. Outside the kernels only its first thread has work.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -16,26 +20,24 @@ SECONDS, QUICK_SECONDS = 10.0, 1.0
 
 # Kernels are what threads share, the parallel loop. The clock starts with the process.
 _PROGRAM = """
-import json, sys, time
+import atexit, json, sys, time
 begin = float(sys.argv[1])
 from fastsgd.kernels import parallel
 spent, busy, calls, first, inner = 0.0, 0.0, 0, 0.0, parallel._loop
 def loop(*args):
     global spent, busy, calls, first
-    start, used = time.time(), time.process_time()
+    start, used = time.time(), time.thread_time()
     first = first or start
     status = inner(*args)
-    spent, busy, calls = spent + time.time() - start, busy + time.process_time() - used, calls + 1
+    spent, busy, calls = spent + time.time() - start, busy + time.thread_time() - used, calls + 1
     return status
 parallel._loop = loop
+def tell():
+    found = {"start": first - begin, "kernels": spent, "calls": calls, "outside": time.thread_time() - busy}
+    print(json.dumps(found), flush=True)
+atexit.register(tell)
 from fastsgd.cli import main
-try:
-    main(sys.argv[2:])
-except SystemExit as done:
-    status = done.code or 0
-end = time.time()
-found = {"status": status, "seconds": end - begin, "start": first - begin, "kernels": spent, "calls": calls}
-print(json.dumps(found | {"processor": time.process_time(), "processor_kernels": busy}))
+main(sys.argv[2:])
 """
 
 QUADRATIC = """
@@ -91,15 +93,22 @@ def _run(spec: str, replicates: int, steps: int, folder: Path) -> dict[str, Any]
     """What the program said of one run."""
     made = folder / f"{steps}.toml"
     made.write_text(spec.format(replicates=replicates, steps=steps, burn_in=steps // 10))
-    command = [sys.executable, "-c", _PROGRAM, str(time.time()), "run", str(made), "-o", str(folder / f"{steps}.h5")]
+    begin, used = time.time(), _processor()
+    command = [sys.executable, "-c", _PROGRAM, str(begin), "run", str(made), "-o", str(folder / f"{steps}.h5")]
     # Where the environment forbids it Python compiles its own modules at every start, which is not what is asked here.
     settings = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     done = subprocess.run([*command, "--force"], capture_output=True, text=True, env=settings)
-    lines = done.stdout.strip().splitlines()
-    if done.returncode or not lines or (found := json.loads(lines[-1]))["status"]:
+    seconds, processor = time.time() - begin, _processor() - used
+    if done.returncode:
         said = done.stderr.strip().splitlines()
         raise RuntimeError(said[-1] if said else f"status {done.returncode}")
-    return found
+    return json.loads(done.stdout.splitlines()[-1]) | {"seconds": seconds, "processor": processor}
+
+
+def _processor() -> float:
+    """Processor seconds of all children that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def measure(quick: bool) -> list[dict[str, Any]]:
@@ -125,6 +134,6 @@ def table(rows: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
             whole, kernels, start = row["seconds"], row["kernels"], row["start"]
             rest = whole - kernels - start
             shares = [f"{100 * part / whole:.1f} %" for part in (kernels, start, rest)]
-            used = 100 * (1 - row["processor_kernels"] / row["processor"])
+            used = 100 * row["outside"] / row["processor"]
             cells.append([row["run"], f"{whole:.1f}", *shares, f"{used:.1f} %"])
     return head, cells

@@ -72,7 +72,7 @@ def test_radius_is_accurate_from_end_to_end():
         place = [mpmath.mpf(2 * (w - 2**32 * (w >> 31)) + 1) / 2**33 for w in words.tolist()]
         exact = [mpmath.sqrt(-2 * (mpmath.log(t) if t > 0 else mpmath.log1p(t))) for t in place]
         worst = max(abs(mpmath.mpf(g) / e - 1) for g, e in zip(got.tolist(), exact, strict=True))
-    assert worst < 2.5 * 2.0**-24
+    assert worst < law.RADIUS
     assert np.array_equal(got, got.astype(np.float32))
     assert got.max() == pytest.approx(np.sqrt(66 * np.log(2)), rel=1e-7)
     assert got.min() == pytest.approx(2.0**-16, rel=1e-7)
@@ -87,7 +87,7 @@ def test_directions_are_accurate_and_in_every_octant():
             angle = mpmath.pi * (place - 2**32 * (place >> 31)) / 2**33
             cosine, sine = mpmath.cos(angle) * (-1) ** (word & 1), mpmath.sin(angle)
             exact = (sine, cosine) if word & 2 else (cosine, sine)
-            assert max(abs(mpmath.mpf(g) / e - 1) for g, e in zip((a, b), exact, strict=True)) < 3.5 * 2.0**-24
+            assert max(abs(mpmath.mpf(g) / e - 1) for g, e in zip((a, b), exact, strict=True)) < law.DIRECTION
     octants = (x > 0) * 4 + (y > 0) * 2 + (np.abs(x) > np.abs(y))
     assert len(set(octants.tolist())) == 8
 
@@ -147,6 +147,13 @@ def test_no_correlation_between_steps_and_replicates():
     n = z[:-1].size
     for value in (np.mean(z[1:] * z[:-1]), np.mean(z[..., 1:] * z[..., :-1]), np.mean(z[:, 4:] * z[:, :-4])):
         assert abs(value) < 5 / np.sqrt(0.9 * n)
+
+
+def test_errors_of_a_great_many_words():
+    """Against double precision; `scripts/verify normals` does all. 67 is odd: every quadrant and both ends of u."""
+    radius, direction = law.errors(stride=67)
+    assert 0.9 * law.RADIUS < radius < law.RADIUS
+    assert 0.9 * law.DIRECTION < direction < law.DIRECTION
 
 
 @pytest.mark.slow

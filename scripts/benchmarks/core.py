@@ -12,6 +12,7 @@ import numpy as np
 
 Case = dict[str, Any]  # "label" and the parameters of one measurement; plain JSON values
 OURS = "fastsgd"
+SINGLE = "fastsgd, single precision"  # its normals; the arithmetic of a recursion is double
 
 
 class Unavailable(Exception):

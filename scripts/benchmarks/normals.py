@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from benchmarks import native
-from benchmarks.core import OURS, Case, Peer, Unavailable, Work, require
+from benchmarks.core import OURS, SINGLE, Case, Peer, Unavailable, Work, require
 
 TITLE = "Standard normals, one core"
 UNIT = "normal"
@@ -27,6 +27,16 @@ def _ours(case: Case) -> Work:
     normals(*arguments, out)
     bits = out.reshape(count, LANES)[:, :8].copy()
     return Work(lambda: normals(*arguments, out), out.size, bits)
+
+
+def _single(case: Case) -> Work:
+    from fastsgd.kernels._jit import LANES
+    from fastsgd.kernels.normal_single import normals_single
+    from fastsgd.kernels.philox import PURPOSE_SINGLE
+
+    out = np.zeros(case["count"] * LANES)
+    arguments = [np.uint64(x) for x in (SEED, PURPOSE_SINGLE, REPLICATE, STEP, case["count"])]
+    return Work(lambda: normals_single(*arguments, out), out.size)
 
 
 def _tuned(case: Case) -> Work:
@@ -64,6 +74,7 @@ def _mkl(method: str):
 PEERS = (
     Peer(OURS, OURS, _ours),
     Peer("C AVX-512", "c", _tuned),
+    Peer(SINGLE, OURS, _single),
     Peer("NumPy SFC64", "numpy", _numpy("SFC64")),
     Peer("NumPy PCG64", "numpy", _numpy("PCG64")),
     Peer("NumPy Philox", "numpy", _numpy("Philox")),

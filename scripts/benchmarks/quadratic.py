@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks import native, quadratic_peers
-from benchmarks.core import OURS, Case, Peer, Unavailable, Work
+from benchmarks.core import OURS, SINGLE, Case, Peer, Unavailable, Work
 
 TITLE = "Quadratic SGD, diagonal H"
 UNIT = "replicate-step"
@@ -64,7 +64,8 @@ def model(case: Case) -> Model:
     return Model(hessian, eigenvalues, factor, 0.01, np.ones((case["replicates"], d)))
 
 
-def _ours(case: Case) -> Work:
+def _advance(case: Case, purpose: int) -> Work:
+    """The recursion with the normals of a purpose."""
     import numba
     from fastsgd.kernels.linalg import congruence, symmetric_eigen, triangular_factor
     from fastsgd.kernels.quadratic import advance_quadratic, pack
@@ -82,10 +83,20 @@ def _ours(case: Case) -> Work:
     coefficients, starts = pack(factor[None])
     eta = np.full((1, case["steps"]), m.eta)
     delta = start[None].copy()
-    address = [np.uint64(x) for x in (SEED, 0, 0, 0)]
+    address = [np.uint64(x) for x in (SEED, purpose, 0, 0)]
     call = lambda: advance_quadratic(-eigenvalues[None], coefficients, starts, eta, *address, delta)  # noqa: E731
     call()
-    return Work(call, case["replicates"] * case["steps"], None if case["dense"] else delta[0].copy())
+    return Work(call, case["replicates"] * case["steps"], None if case["dense"] or purpose else delta[0].copy())
+
+
+def _ours(case: Case) -> Work:
+    return _advance(case, 0)
+
+
+def _single(case: Case) -> Work:
+    from fastsgd.kernels.philox import PURPOSE_SINGLE
+
+    return _advance(case, int(PURPOSE_SINGLE))
 
 
 def _tuned(case: Case) -> Work:
@@ -150,6 +161,7 @@ def _lazily(name: str):
 PEERS = (
     Peer(OURS, OURS, _ours),
     Peer("C AVX-512", "c", _tuned),
+    Peer(SINGLE, OURS, _single),
     Peer("C naive", "c", _naive_c),
     Peer("NumPy", "numpy", _lazily("numpy_one")),
     Peer("NumPy, generator a thread", "numpy-threads", _lazily("numpy_threads"), {"OPENBLAS_NUM_THREADS": "1"}),

@@ -12,9 +12,10 @@ import math
 
 import numpy as np
 
-HELP = "moments of normals in single precision, over all words"
+HELP = "moments and accuracy of normals in single precision, over all words"
 
 ORDERS = (2, 4, 6, 8)
+RADIUS, DIRECTION = 1.8e-7, 1.75e-7  # no word has a larger relative error
 WORDS = 2**32
 CHUNK = 2**22
 
@@ -61,15 +62,54 @@ def moments() -> tuple[dict[int, float], float]:
     return found, float(parts[:, 8].max())
 
 
+def errors(stride: int = 1) -> tuple[float, float]:
+    """Largest relative errors of radii and of coordinates of directions, over every stride-th word and the last."""
+    from fastsgd.kernels._jit import LANES, uncached
+    from fastsgd.kernels.elementary import log, sincos_quarter
+    from fastsgd.kernels.normal_single import direction, radius
+    from fastsgd.kernels.vector import absolute, as_double, doubles, first_lane, lane_numbers, low_halves, select, sqrt, widened
+
+    @uncached
+    def worst(first, last, stride, out):
+        radii, coordinates = doubles(0.0, LANES), doubles(0.0, LANES)
+        for i in range(first, last, np.uint64(LANES)):
+            places = (np.uint64(2**32) - np.uint64(1)) - (lane_numbers(LANES) + i) * stride
+            words = low_halves(places)
+            r, (x, y) = widened(radius(words)), direction(words)
+            # The word as a signed integer, exactly, from the bits of a double between 2^52 and 2^53.
+            signed = as_double((places ^ np.uint64(2**31)) | np.uint64(0x4330000000000000)) - (2.0**52 + 2.0**31)
+            t = (signed + 0.5) * 2.0**-32
+            exact = sqrt(-2.0 * log(select(t > 0.0, t, 1.0 + t)))
+            error = absolute(r / exact - 1.0)
+            radii = select(error > radii, error, radii)
+            place = signed - as_double((places & np.uint64(3)) | np.uint64(0x4330000000000000)) + (2.0**52 + 2.0)
+            sine, cosine = sincos_quarter(place * 2.0**-32)
+            cosine = select((places & np.uint64(1)) != np.uint64(0), -cosine, cosine)
+            turned = (places & np.uint64(2)) != np.uint64(0)
+            for got, wanted in ((x, select(turned, sine, cosine)), (y, select(turned, cosine, sine))):
+                error = absolute(widened(got) / wanted - 1.0)
+                coordinates = select(error > coordinates, error, coordinates)
+        for lane in range(np.uint64(LANES)):
+            out[0] = max(out[0], first_lane(radii, lane))
+            out[1] = max(out[1], first_lane(coordinates, lane))
+
+    out = np.zeros(2)
+    worst(np.uint64(0), np.uint64(WORDS // stride), np.uint64(stride), out)
+    return float(out[0]), float(out[1])
+
+
 def add(parser: argparse.ArgumentParser) -> None:
     """There is nothing to choose."""
 
 
 def main(options: argparse.Namespace) -> int:
-    """Print the moments; 1 if one is further from the normal's than the last rounding can hide."""
+    """Print moments and errors; 1 if a moment is further from the normal's than the last rounding can hide."""
     found, largest = moments()
     print(f"largest |z| = {largest:.6f}; sqrt(66 ln 2) = {math.sqrt(66 * math.log(2)):.6f}")
     shares = {k: found[k] / normal_moment(k) - 1 for k in ORDERS}
     for k, share in shares.items():
         print(f"E z^{k} = {normal_moment(k)} (1 {share:+.1e}), and the last rounding at most {rounding(k):.1e} of it")
-    return int(any(abs(share) > rounding(k) for k, share in shares.items()))
+    radius, direction = errors()
+    print(f"relative errors: radius {radius:.2e}, coordinate of a direction {direction:.2e}, of each normal one rounding more")
+    right = radius < RADIUS and direction < DIRECTION and all(abs(share) < rounding(k) for k, share in shares.items())
+    return 0 if right else 1

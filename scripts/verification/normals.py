@@ -67,7 +67,17 @@ def errors(stride: int = 1) -> tuple[float, float]:
     from fastsgd.kernels._jit import LANES, uncached
     from fastsgd.kernels.elementary import log, sincos_quarter
     from fastsgd.kernels.normal_single import direction, radius
-    from fastsgd.kernels.vector import absolute, as_double, doubles, first_lane, lane_numbers, low_halves, select, sqrt, widened
+    from fastsgd.kernels.vector import (
+        absolute,
+        as_double,
+        doubles,
+        first_lane,
+        lane_numbers,
+        low_halves,
+        select,
+        sqrt,
+        widened,
+    )
 
     @uncached
     def worst(first, last, stride, out):
@@ -94,7 +104,7 @@ def errors(stride: int = 1) -> tuple[float, float]:
             out[1] = max(out[1], first_lane(coordinates, lane))
 
     out = np.zeros(2)
-    worst(np.uint64(0), np.uint64(WORDS // stride), np.uint64(stride), out)
+    worst(np.uint64(0), np.uint64(WORDS // stride // LANES * LANES), np.uint64(stride), out)
     return float(out[0]), float(out[1])
 
 
@@ -110,6 +120,8 @@ def main(options: argparse.Namespace) -> int:
     for k, share in shares.items():
         print(f"E z^{k} = {normal_moment(k)} (1 {share:+.1e}), and the last rounding at most {rounding(k):.1e} of it")
     radius, direction = errors()
-    print(f"relative errors: radius {radius:.2e}, coordinate of a direction {direction:.2e}, of each normal one rounding more")
+    print(
+        f"relative errors: radius {radius:.2e}, coordinate of a direction {direction:.2e}, of each normal one rounding more"
+    )
     right = radius < RADIUS and direction < DIRECTION and all(abs(share) < rounding(k) for k, share in shares.items())
     return 0 if right else 1

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from fastsgd.analysis import tables
 from fastsgd.analysis.budget import Budget, budget
+from fastsgd.analysis.budget_calibration import Simulate
 from fastsgd.analysis.budget_errors import Expected, expected_errors
+from fastsgd.analysis.budget_surface import Surface
 from fastsgd.analysis.budget_text import budget_text, cost_text, errors_text, study_text
 
 if TYPE_CHECKING:
@@ -91,6 +93,12 @@ def budget_dict(of: Budget) -> dict[str, Any]:
         "batches": of.batches,
         "step_sizes": of.sizes,
         "risk": of.risk,
+        "relative_error": of.error,
+        "trusted": of.trusted,
+        "pilot": {"cells": of.cells, "replicates": of.replicates} if of.cells else None,
+        "best_simulated": None
+        if of.simulated is None
+        else {"value": of.simulated[0], "standard_error": of.simulated[1]},
         "largest_stable_step": of.stable,
         "choices": [asdict(choice) for choice in of.choices],
         "best": asdict(best),
@@ -112,6 +120,7 @@ def plan_study(
     machines: int | None = None,
     cells: int | None = None,
     measured: bool = True,
+    pilot: int | None = None,
 ) -> StudyPlan:
     """Plan a run of a spec, a budget of oracle calls, a study on several machines.
 
@@ -120,6 +129,8 @@ def plan_study(
         budget: N = b T oracle calls of one replicate; with it a grid over `batches` and `step_sizes`.
         machines, cells: machines like this one for all cells of the spec's [sweep], or for so many cells like it.
         measured: also time the kernels (about a second), for time, memory and disk.
+        pilot: replicates of each simulated cell that corrects the budget's risks where they are not exact; 0: none are
+            simulated; None: as many as some ten seconds allow, and none unless `measured`.
 
     Raises:
         SpecError: the spec has problems. InputError: a budget or grid that cannot be.
@@ -128,7 +139,7 @@ def plan_study(
 
     loaded = load_spec(spec, list(overrides))  # type: ignore[arg-type]
     alone = loaded.model_copy(update={"sweep": None})
-    made = _budget(alone, budget, batches, step_sizes)
+    made = None if budget is None else _budget(alone, budget, batches, step_sizes, pilot, measured)
     errors = tuple(expected_errors(alone))
     if not measured:
         return StudyPlan(loaded, None, None, None, errors, made, None)
@@ -146,8 +157,19 @@ def plan_study(
     return StudyPlan(loaded, rates, cost, best_cost, errors, made, whole)
 
 
-def _budget(spec: Spec, calls: int | None, batches: Sequence[int], sizes: Sequence[float]) -> Budget | None:
-    return None if calls is None else budget(spec, calls, batches, sizes)
+def _budget(
+    spec: Spec, calls: int, batches: Sequence[int], sizes: Sequence[float], replicates: int | None, measured: bool
+) -> Budget:
+    if replicates == 0 or (replicates is None and not measured):
+        return budget(spec, calls, batches, sizes)
+
+    def pilot(surface: Surface) -> Simulate:
+        from fastsgd.piloting import Pilot
+
+        start = -surface.model.optimum if surface.from_zero else None
+        return Pilot(next(iter(spec.arm_specs().values())), start)
+
+    return budget(spec, calls, batches, sizes, pilot, replicates)
 
 
 def _with_best(spec: Spec, of: Budget) -> Spec:

@@ -100,7 +100,8 @@ ALLOWED = {
     },
     "exporting": {"errors", "analysis", "store"},
     "costs": {"spec", "averages", "engine", "plan", "wave", "threads"},
-    "planning": {"spec", "analysis", "figures", "costs"},
+    "piloting": {"spec", "problems", "plan", "wave", "threads"},
+    "planning": {"spec", "analysis", "figures", "costs", "piloting"},
     "experiments": {
         "errors",
         "spec",

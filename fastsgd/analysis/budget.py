@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,14 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
 
-from fastsgd import designs
+from fastsgd.analysis.budget_calibration import Calibration, Simulate, calibrate
+from fastsgd.analysis.budget_surface import LONGEST_VARYING, Surface, total
 from fastsgd.analysis.model import Model, from_spec
-from fastsgd.analysis.path import LARGEST_WORK
 from fastsgd.errors import InputError
-from fastsgd.schedules import Schedule
-from fastsgd.theory import complexity, geometry, least_squares_stationary, least_squares_transient, lyapunov, transient
-from fastsgd.theory.eigen import Eigenbasis, eigenbasis
-from fastsgd.theory.relaxation import Relaxation, relax
+from fastsgd.theory import complexity, geometry
 
 Array = NDArray[np.float64]
 
@@ -26,8 +23,10 @@ KINDS = ("quadratic", "glm", "newsvendor", "queue", "portfolio")
 CLOSE = 1.1  # what counts as nearly the best risk
 FEWEST_STEPS = 10  # of the largest batch that is tried unasked
 REFINED_VARYING = 20_000  # of them up to which the best step size is refined between points of the grid
-LONGEST_VARYING = 10**6  # steps of a decaying schedule, which has no closed form
 POINTS = 41
+TRUSTED = 0.1  # relative standard error up to which a corrected risk is trusted
+LINEAR = 0.2  # of the edge of stability up to which a frozen-noise risk of a nonlinear problem is
+AGAIN = 4  # times the replicates of a pilot run that simulate the best step of a batch
 
 
 @dataclass(frozen=True)
@@ -36,9 +35,12 @@ class Choice:
 
     Attributes:
         batch, steps: b and T = N // b. size: step size (of a decaying schedule its numerator).
-        risk: E r at step T; plateau: stationary part of it, None for a decaying or unstable step.
+        risk: E r at step T, the best prediction there is; error: relative standard error of it, 0 where it is exact, None
+            where it is the closed form for a problem that is not linear.
+        frozen: the closed form, noise of the optimum at every state; plateau: its stationary part, None for a decaying
+            or unstable step.
         low, high: sizes between which the risk is within 10 % of it (ends of the grid if it never leaves).
-        risk_exact: with state-dependent noise at this size (least squares on a pool), else None.
+        risk_exact: `risk` where it is exact with state-dependent noise (least squares on a pool), else None.
         feasible: b satisfies Corollary 7.8; balanced: its step eta*, 0 where the start is the optimum.
         risk_balanced: risk at eta*, None where that is unstable or 0.
     """
@@ -47,6 +49,8 @@ class Choice:
     steps: int
     size: float
     risk: float
+    error: float | None
+    frozen: float
     plateau: float | None
     low: float
     high: float
@@ -63,6 +67,11 @@ class Budget:
     Attributes:
         arm: the arm that is planned. calls: N.
         batches: int64[B]; sizes: float64[E]; risk: float64[B, E], NaN where unstable or left out.
+        error: relative standard error of them, float64[B, E], 0 where exact, NaN where it is not known.
+        trusted: bool[B, E], an error of 10 % at most; of a closed form that is not exact, a step of at most a fifth of
+            the edge of stability.
+        replicates, cells: of the pilot that corrects the closed form; 0 without one.
+        simulated: mean risk of a simulation of the best pair and its standard error; None without a pilot.
         stable: largest stable step size of each batch, float64[B].
         choices: best step size of each batch. best: index of the best batch.
         close: batches whose best risk is within 10 % of the best.
@@ -77,6 +86,11 @@ class Budget:
     batches: NDArray[np.int64]
     sizes: Array
     risk: Array
+    error: Array
+    trusted: NDArray[np.bool_]
+    replicates: int
+    cells: int
+    simulated: tuple[float, float] | None
     stable: Array
     choices: tuple[Choice, ...]
     best: int
@@ -87,117 +101,22 @@ class Budget:
     notes: tuple[str, ...]
 
 
-class Surface:
-    """Risk at the budget as a function of batch and step size, in the eigenbasis of H."""
-
-    def __init__(self, model: Model, calls: int):
-        self.model, self.calls = model, calls
-        basis = eigenbasis(model.hessian)
-        self.basis, self._sigmas = basis, dict[int, Array]()
-        self.hessian = Eigenbasis(basis.values, basis.correction)
-        self.metric, self.noise = basis.into(model.metric), basis.into(model.noise)
-        self.design = designs.get(model.spec.sampling.design)
-        self.stationary = model.spec.start.kind == "stationary" and model.pool_size is None
-        self.from_zero = model.spec.start.kind == "stationary" and not self.stationary
-        mean0, cov0 = np.zeros(model.dimension), None
-        if self.from_zero:
-            mean0 = -model.optimum
-        elif not self.stationary:
-            mean0, cov0 = model.start(model.noise)
-        self.mean0 = basis.into_vector(mean0)
-        self.cov0 = np.zeros_like(self.noise) if cov0 is None else basis.into(cov0)
-        self.edge = lyapunov.largest_stable_step(self.hessian)
-        self.flow = self._flow()
-
-    def _flow(self) -> Relaxation | None:
-        """The fluid limit from the start, where a linear one is not what the mean does; None otherwise."""
-        if self.model.exact or self.model.features is not None or not np.any(self.mean0):
-            return None
-        slope, schedule = self.model.slope(), self.model.schedule
-        if slope is None:
-            return None
-        unit = replace(schedule, size=1.0)
-        last = self.edge / unit.largest() * _total(schedule, self.calls)
-        basis, optimum = self.basis, self.model.optimum
-
-        def gradient(delta: Array) -> Array:
-            return basis.into_vector(slope(optimum + basis.back_vector(delta)))
-
-        return relax(basis.values, gradient, self.mean0, last * (1.0 + 1e-9))
-
-    def bend(self, size: float, steps: int, linear: Array) -> Array:
-        """Mean after so many steps, float64[d]: `linear` of the recursion (36), and what the fluid limit has beside its own."""
-        if self.flow is None:
-            return linear
-        t = size * _total(self.model.schedule, steps)
-        return np.asarray(linear + self.flow(t) - np.exp(-self.basis.values * t) * self.mean0)
-
-    def sigma(self, batch: int) -> Array:
-        """Gradient covariance of a batch, float64[d, d]."""
-        if batch not in self._sigmas:
-            factor = self.design.factor(batch, self.model.pool_size)
-            if factor is not None:
-                self._sigmas[batch] = factor * self.noise
-            else:
-                self._sigmas[batch] = self.basis.into(self.model.with_batch(batch).gradient_covariance())
-        return self._sigmas[batch]
-
-    def steps(self, batch: int) -> int:
-        """T = N // b."""
-        return self.calls // batch
-
-    def risk(self, batch: int, size: float) -> float:
-        """E r at step T, frozen noise; NaN for an unstable step or one left out."""
-        schedule, sigma = replace(self.model.schedule, size=size), self.sigma(batch)
-        if size >= self.edge if schedule.constant else self.steps(batch) > LONGEST_VARYING:
-            return math.nan
-        start = lyapunov.discrete_stationary(self.hessian, sigma, size) if self.stationary else self.cov0
-        etas: Any = size if schedule.constant else schedule
-        at = [self.steps(batch)]
-        if self.flow is None:
-            return float(transient.risks(self.metric, self.hessian, sigma, etas, at, self.mean0, start)[0])
-        means, covs = transient.moments(self.hessian, sigma, etas, at, self.mean0, start)
-        return float(transient.risk(self.metric, self.bend(size, at[0], means[0]), covs[0]))
-
-    def plateau(self, batch: int, size: float) -> float | None:
-        """Stationary risk; None for a decaying or unstable step."""
-        if not self.model.schedule.constant or size >= self.edge:
-            return None
-        return lyapunov.stationary_risk(self.metric, self.hessian, self.sigma(batch), size)
-
-    def limit(self, batch: int) -> float:
-        """Largest stable step size: in mean square where that is known."""
-        if self.model.least_squares is None or self.model.dimension > 36:
-            return self.edge
-        at = self.model.with_batch(batch)
-        assert at.least_squares is not None
-        return least_squares_stationary.largest_stable_step(at.least_squares, at.factor)
-
-    def exact(self, batch: int, size: float) -> float | None:
-        """E r with state-dependent noise, least squares on a pool; None otherwise or where it is too much work."""
-        at = self.model.with_batch(batch)
-        pool, schedule = at.least_squares, replace(self.model.schedule, size=size)
-        etas: Any = size if schedule.constant else schedule
-        last = self.steps(batch)
-        if pool is None or self.stationary or least_squares_transient.work(pool, etas, last) > LARGEST_WORK:
-            return None
-        second0 = self.cov0 + np.multiply.outer(self.mean0, self.mean0)
-        _, second = least_squares_transient.moments(pool, etas, at.factor, [last], self.mean0, second0)
-        return float(np.sum(self.metric * second[0]))
-
-    def gap(self) -> float:
-        """L(theta_0) - L* of the quadratic, 0 for a start at the optimum or in the stationary law."""
-        second = self.cov0 + np.multiply.outer(self.mean0, self.mean0)
-        return 0.5 * float(np.sum(np.diagonal(second) * self.hessian.values))
-
-
-def budget(spec: Any, calls: int, batches: Sequence[int] = (), sizes: Sequence[float] = ()) -> Budget:
+def budget(
+    spec: Any,
+    calls: int,
+    batches: Sequence[int] = (),
+    sizes: Sequence[float] = (),
+    pilot: Callable[[Surface], Simulate] | None = None,
+    replicates: int | None = None,
+) -> Budget:
     """Plan a budget for the first arm of a checked spec; its own batch and step size do not enter.
 
     Args:
         calls: N, oracle calls of one replicate.
         batches, sizes: the grid; by default powers of two that leave at least 10 steps, and 41 step sizes up to the
             edge of stability.
+        pilot: makes what simulates cells, so that a closed form that is not exact can be corrected; None: it is not.
+        replicates: of each pilot run; default: as many as some ten seconds allow.
 
     Raises:
         InputError: a budget below 1, a batch that is larger than the budget or the pool, no stable step size.
@@ -214,24 +133,123 @@ def budget(spec: Any, calls: int, batches: Sequence[int] = (), sizes: Sequence[f
     surface = Surface(model, calls)
     tried = _batches(surface, batches)
     grid = _sizes(surface, tried, sizes)
-    risk = np.array([[surface.risk(b, eta) for eta in grid] for b in tried])
+    frozen = np.array([[surface.risk(b, eta) for eta in grid] for b in tried])
     limits = np.array([surface.limit(b) for b in tried])
     if model.schedule.constant:
-        risk[grid[None, :] >= limits[:, None]] = np.nan
+        frozen[grid[None, :] >= limits[:, None]] = np.nan
+    simulate = None if pilot is None or model.exact else pilot(surface)
+    at = Corrected(surface, _calibration(surface, tried, grid, frozen, simulate, replicates))
+    if simulate is not None and at.simulated:
+        at.look_again(tried, grid, frozen, simulate)
+    risk, error = at.table(tried, grid, frozen)
     rows = [i for i in range(len(tried)) if np.isfinite(risk[i]).any()]
     if not rows:
         raise InputError(f"no step size of the grid is stable; give step sizes below {surface.edge:.6g}")
     top, gap0 = float(np.max(surface.hessian.values)), surface.gap()
     setting = complexity.setting(model.noise, top, gap0) if gap0 > 0 and np.any(model.noise) else None
-    choices = tuple(_choice(surface, tried[i], grid, risk[i], float(limits[i]), setting) for i in rows)
-    best = int(np.argmin([c.risk for c in choices]))
+
+    def chosen() -> tuple[Choice, ...]:
+        return tuple(_choice(at, tried[i], grid, risk[i], float(limits[i]), setting) for i in rows)
+
+    choices = chosen()
+    best, simulated = int(np.argmin([c.risk for c in choices])), None
+    if simulate is not None and at.simulated:
+        simulated = at.confirm(choices[best], simulate)
     close = tuple(c.batch for c in choices if c.risk <= CLOSE * choices[best].risk)
     largest = complexity.largest_feasible_batch(setting, calls) if setting is not None else math.inf
-    notes = _notes(surface, setting is None, len(rows) < len(tried) or bool(np.isnan(risk[rows]).all(axis=1).any()))
+    small = grid[None, :] <= LINEAR * surface.largest_size()
+    trusted = np.isfinite(risk) & np.where(np.isfinite(error), error <= TRUSTED, small)
+    notes = _notes(at, setting is None, len(rows) < len(tried) or bool(np.isnan(risk[rows]).all(axis=1).any()))
+    made = at.calibration
+    pilots = (made.replicates, len(made.cells)) if made is not None and at.simulated else (0, 0)
     return Budget(
-        model.arm, calls, model.schedule.schedule, model.exact, np.array(tried), grid, risk, limits, choices, best,
-        close, top, gap0, largest, tuple(notes),
+        model.arm, calls, model.schedule.schedule, model.exact, np.array(tried), grid, risk, error, trusted, *pilots,
+        simulated, limits, choices, best, close, top, gap0, largest, tuple(notes),
     )  # fmt: skip
+
+
+def _calibration(
+    surface: Surface,
+    tried: Sequence[int],
+    grid: Array,
+    frozen: Array,
+    simulate: Simulate | None,
+    replicates: int | None,
+) -> Calibration | None:
+    """Exact values where they are known and no great work, else a pilot, else nothing."""
+    if surface.model.exact:
+        return None
+    if surface.pool is not None:
+        found = calibrate(surface, tried, grid, frozen, None, None)
+        if found.complete or simulate is None:
+            return found if found.cells else None
+    return None if simulate is None else calibrate(surface, tried, grid, frozen, simulate, replicates)
+
+
+@dataclass
+class Corrected:
+    """The risk of a surface times what a calibration found."""
+
+    surface: Surface
+    calibration: Calibration | None
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the correction comes from simulated cells."""
+        return self.calibration is not None and not self.calibration.exact and bool(self.calibration.cells)
+
+    def risk(self, batch: int, size: float) -> float:
+        """E r at step T; NaN where it is unstable or left out."""
+        value = self.surface.risk(batch, size)
+        if self.calibration is None:
+            return value
+        if self.calibration.diverges(batch, size):
+            return math.nan
+        return value * float(self.calibration.at([batch], [size])[0][0])
+
+    def error(self, batch: int, size: float) -> float:
+        """Relative standard error of `risk`, 0 where exact, NaN where not known."""
+        if self.surface.model.exact:
+            return 0.0
+        return math.nan if self.calibration is None else float(self.calibration.at([batch], [size])[1][0])
+
+    def table(self, tried: Sequence[int], grid: Array, frozen: Array) -> tuple[Array, Array]:
+        """`risk` and `error` on a grid, float64[B, E]; exact values where all of them are little work."""
+        made = self.calibration
+        if made is None:
+            return frozen, np.where(np.isfinite(frozen), 0.0 if self.surface.model.exact else np.nan, np.nan)
+        where = np.repeat(np.array(tried), len(grid)), np.tile(grid, len(tried))
+        factor, error = (part.reshape(frozen.shape) for part in made.at(*where))
+        risk = frozen * factor
+        unstable = [[made.diverges(b, eta) for eta in grid] for b in tried]
+        risk[np.array(unstable, dtype=np.bool_)] = np.nan
+        if made.exact and made.all_exact(tried, grid, frozen):
+            for i, j in np.argwhere(np.isfinite(frozen)):
+                value = self.surface.exact(tried[i], float(grid[j]))
+                risk[i, j], error[i, j] = (math.nan, math.nan) if value is None else (value, 0.0)
+        return risk, error
+
+    def look_again(self, tried: Sequence[int], grid: Array, frozen: Array, simulate: Simulate) -> None:
+        """Simulate each batch at the step size that the corrected risk says is best."""
+        assert self.calibration is not None
+        risk, _ = self.table(tried, grid, frozen)
+        top = float(np.nanmin(risk)) if np.isfinite(risk).any() else math.inf
+        for i, b in enumerate(tried):
+            inside = np.isfinite(risk[i])
+            if not inside.any() or not np.min(risk[i][inside]) < 3 * top:
+                continue
+            size = _best_size(self, b, grid, risk[i])[0]
+            if self.calibration.affordable(b, size):
+                self.calibration.add(b, size, simulate, AGAIN * self.calibration.replicates)
+
+    def confirm(self, choice: Choice, simulate: Simulate) -> tuple[float, float] | None:
+        """Mean risk of fresh replicates of a pair and its standard error; None if that is too much work."""
+        made = self.calibration
+        assert made is not None
+        if not made.affordable(choice.batch, choice.size):
+            return None
+        risks = simulate(choice.batch, choice.size, choice.steps, AGAIN * made.replicates)
+        return float(np.mean(risks)), float(np.std(risks, ddof=1)) / math.sqrt(len(risks))
 
 
 def _batches(surface: Surface, wanted: Sequence[int]) -> list[int]:
@@ -268,54 +286,57 @@ def _sizes(surface: Surface, batches: Sequence[int], wanted: Sequence[float]) ->
         return np.array(sorted(set(wanted)))
     constant = surface.model.schedule.constant
     # Below it the slowest direction has hardly moved after all steps of the smallest batch.
-    slow = float(np.min(surface.hessian.values)) * _total(surface.model.schedule, surface.steps(batches[0]))
+    slow = float(np.min(surface.hessian.values)) * total(surface.model.schedule, surface.steps(batches[0]))
     low = max(1e-7 * edge, min((1e-3 if constant else 0.1) * edge, 0.3 / slow))
     points = POINTS if constant else 17
     return np.geomspace(low, 0.98 * edge, points)
 
 
-def _total(schedule: Schedule, steps: int) -> float:
-    """Sum of so many steps of size 1/(k + offset)^exponent, by the integral; their number when constant."""
-    if schedule.constant:
-        return float(steps)
-    a, first = schedule.exponent, schedule.offset
-    if a == 1.0:
-        return math.log1p(steps / first)
-    return ((steps + first) ** (1.0 - a) - first ** (1.0 - a)) / (1.0 - a)
-
-
-def _choice(
-    surface: Surface, batch: int, grid: Array, risk: Array, limit: float, setting: complexity.Setting | None
-) -> Choice:
+def _best_size(at: Corrected, batch: int, grid: Array, risk: Array) -> tuple[float, float]:
+    """Step size of the least risk, between points of the grid too, and that risk."""
     inside = np.flatnonzero(np.isfinite(risk))
-    at = int(inside[np.argmin(risk[inside])])
-    size, value = float(grid[at]), float(risk[at])
-    ends = grid[max(at - 1, inside[0])], grid[min(at + 1, inside[-1])]
+    middle = int(inside[np.argmin(risk[inside])])
+    size, value = float(grid[middle]), float(risk[middle])
+    ends = grid[max(middle - 1, inside[0])], grid[min(middle + 1, inside[-1])]
+    surface = at.surface
     quick = surface.model.schedule.constant or surface.steps(batch) <= REFINED_VARYING
     if ends[1] > ends[0] and quick:
         found = optimize.minimize_scalar(
-            lambda x: surface.risk(batch, math.exp(x)), bounds=np.log(ends), method="bounded", options={"xatol": 1e-4}
+            lambda x: at.risk(batch, math.exp(x)), bounds=np.log(ends), method="bounded", options={"xatol": 1e-4}
         )
         if found.fun < value:
             size, value = math.exp(float(found.x)), float(found.fun)
-    low, high = _range(surface, batch, grid[inside], risk[inside], size, CLOSE * value)
+    return size, value
+
+
+def _choice(
+    at: Corrected, batch: int, grid: Array, risk: Array, limit: float, setting: complexity.Setting | None
+) -> Choice:
+    surface = at.surface
+    inside = np.flatnonzero(np.isfinite(risk))
+    size, value = _best_size(at, batch, grid, risk)
+    low, high = _range(at, batch, grid[inside], risk[inside], size, CLOSE * value)
+    exact = surface.exact(batch, size) if at.calibration is not None and at.calibration.exact else None
+    error: float | None = 0.0 if exact is not None else at.error(batch, size)
+    if error is not None and math.isnan(error):
+        error = None
     balanced, feasible, there = 0.0, True, None
     if setting is not None:
         balanced = complexity.balanced_step(setting, surface.calls, batch)
         feasible = complexity.feasible(setting, surface.calls, batch)
         if surface.model.schedule.constant and balanced < limit:
-            there = surface.risk(batch, balanced)
+            there = at.risk(batch, balanced)
     return Choice(
-        batch, surface.steps(batch), size, value, surface.plateau(batch, size), low, high, surface.exact(batch, size),
-        feasible, balanced, there,
+        batch, surface.steps(batch), size, value if exact is None else exact, error, surface.risk(batch, size),
+        surface.plateau(batch, size), low, high, exact, feasible, balanced, there,
     )  # fmt: skip
 
 
-def _range(surface: Surface, batch: int, grid: Array, risk: Array, size: float, level: float) -> tuple[float, float]:
+def _range(at: Corrected, batch: int, grid: Array, risk: Array, size: float, level: float) -> tuple[float, float]:
     """Where the risk crosses `level` below and above `size`; the ends of the grid where it does not."""
 
     def above(x: float) -> float:
-        return surface.risk(batch, math.exp(x)) - level
+        return at.risk(batch, math.exp(x)) - level
 
     ends = []
     for side in (np.flatnonzero(grid < size)[::-1], np.flatnonzero(grid > size)):
@@ -330,15 +351,30 @@ def _range(surface: Surface, batch: int, grid: Array, risk: Array, size: float, 
     return ends[0], ends[1]
 
 
-def _notes(surface: Surface, optimal_start: bool, left_out: bool) -> list[str]:
+def _notes(at: Corrected, optimal_start: bool, left_out: bool) -> list[str]:
+    surface, made = at.surface, at.calibration
     notes = []
     if surface.from_zero:
         notes.append("the spec starts in the stationary law; the plan starts at theta = 0, with everything to learn")
     if not surface.model.exact:
         mean = "the mean follows the gradient flow from the start; " if surface.flow is not None else ""
-        notes.append(
-            f"risks are frozen-noise; {mean}l is lambda_max(H) at the optimum and the gap that of the quadratic there"
-        )
+        if made is None:
+            notes.append(
+                f"risks are frozen-noise, too low by O(step size), more near the edge of stability; {mean}a pilot corrects "
+                "them"
+            )
+        elif made.exact:
+            notes.append("risks have the noise as it is at every state, exactly at the best steps")
+        else:
+            missing = "" if made.complete else "; not all wanted cells, which would take long: errors tell where"
+            notes.append(
+                f"risks are frozen-noise times a correction from {len(made.cells)} simulated cells of {made.replicates} "
+                f"replicates, with its standard error{missing}"
+            )
+            if made.unstable:
+                b, eta = min(made.unstable, key=lambda cell: cell[1])
+                notes.append(f"replicates diverged, for example with batch {b} and step {eta:.3g}: left out")
+        notes.append("l is lambda_max(H) at the optimum and the gap that of the quadratic there")
     if surface.model.pool_size is not None and np.any(surface.model.noise):
         covariance = geometry.sandwich(surface.model.hessian, surface.model.noise) / surface.model.pool_size
         own = float(np.sum(surface.model.metric * covariance))

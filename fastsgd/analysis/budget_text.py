@@ -6,8 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from fastsgd.analysis import tables
-from fastsgd.analysis.budget import Budget
+from fastsgd.analysis.budget import LINEAR, TRUSTED, Budget, Choice
 from fastsgd.analysis.budget_errors import Expected
 from fastsgd.units import in_bytes
 
@@ -23,14 +25,14 @@ def duration(seconds: float) -> str:
 def budget_text(of: Budget) -> str:
     """A line a batch, the best pair, how flat it is."""
     number, best = tables.number, of.choices[of.best]
-    exact = any(c.risk_exact is not None for c in of.choices)
-    header = ["batch", "steps T", "best step size", "risk at N", *(["exact"] if exact else []), "of it plateau"]
-    header += ["within 10 % from", "to", "feasible", "eta*", "risk at eta*"]
+    corrected = not of.exact and any(c.error is not None for c in of.choices)
+    header = ["batch", "steps T", "best step size", "risk at N", *(["error", "frozen noise"] if corrected else [])]
+    header += ["of it plateau", "within 10 % from", "to", "feasible", "eta*", "risk at eta*"]
     rows = []
     for c in of.choices:
-        share = f"{c.plateau / c.risk:.0%}" if c.plateau is not None and c.risk > 0 else "-"
+        share = f"{c.plateau / c.frozen:.0%}" if c.plateau is not None and c.frozen > 0 else "-"
         row = [f"{c.batch}{' *' if c is best else ''}", str(c.steps), number(c.size, 3), number(c.risk, 4)]
-        row += [number(c.risk_exact, 4)] if exact else []
+        row += [_relative(c), number(c.frozen, 4)] if corrected else []
         there = number(c.risk_balanced, 3) if c.risk_balanced is not None and math.isfinite(c.risk_balanced) else "-"
         row += [share, number(c.low, 3), number(c.high, 3), "yes" if c.feasible else "no"]
         rows.append([*row, number(c.balanced, 3) if c.balanced else "-", there])
@@ -43,14 +45,37 @@ def budget_text(of: Budget) -> str:
         f"budget N = {of.calls} oracle calls a replicate, arm {of.arm}: risk at its end, best step of each batch",
         tables.aligned(header, rows),
         "",
-        f"best: batch {best.batch}, {word} {best.size:.4g}, risk {best.risk:.5g}",
+        f"best: batch {best.batch}, {word} {best.size:.4g}, risk {best.risk:.5g}{_checked(of)}",
         f"flat: within 10 % of it for step sizes {reach} at this batch, and {others}",
     ]
     if math.isfinite(of.largest_feasible):
         lines.append(
             f"Corollary 7.8: batches up to {of.largest_feasible:.4g} have eta* <= 1/l = {1 / of.smoothness:.4g}"
         )
+    doubtful = int(np.sum(np.isfinite(of.risk) & ~of.trusted))
+    if doubtful:
+        lines.append(f"not trusted: {doubtful} of {int(np.sum(np.isfinite(of.risk)))} cells, {_doubt(of)}")
     return "\n".join([*lines, *(f"note: {note}" for note in of.notes)])
+
+
+def _relative(choice: Choice) -> str:
+    """Relative standard error of the risk of a choice; ? where it is not trusted."""
+    if choice.error is None:
+        return "?"
+    return "exact" if choice.error == 0 else f"{choice.error:.1%}{' ?' if choice.error > TRUSTED else ''}"
+
+
+def _checked(of: Budget) -> str:
+    """What the best pair gave when it was simulated."""
+    if of.simulated is None:
+        return ""
+    return f" (simulated afresh: {of.simulated[0]:.5g} +- {of.simulated[1]:.2g})"
+
+
+def _doubt(of: Budget) -> str:
+    if of.cells:
+        return f"where the standard error of the correction is above {TRUSTED:.0%}"
+    return f"steps above {LINEAR:g} of the edge of stability, where frozen noise is too low"
 
 
 def cost_text(cost: dict[str, Any], rates: dict[str, Any], what: str) -> str:

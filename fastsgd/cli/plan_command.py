@@ -42,6 +42,9 @@ def count(ctx: click.Context, param: click.Parameter, value: str | None) -> int 
 @click.option("--steps", "--step-sizes", callback=numbers(float), metavar="E1,E2,...", help="Step sizes to try.")
 @click.option("--machines", callback=count, metavar="M", help="Cost of the whole sweep on M machines like this one.")
 @click.option("--cells", callback=count, metavar="N", help="Cells of the study; default: those of the spec's [sweep].")
+@click.option("--pilot", type=click.IntRange(min=0), metavar="R",
+    help="Replicates of each cell simulated to correct the risks of --budget; 0: none.  [default: what ten seconds allow]",
+)  # fmt: skip
 @click.option("--no-measure", is_flag=True, help="No time, memory and disk: nothing is simulated at all.")
 @click.option("--full", is_flag=True, help="Print the standard error of every row.")
 @click.option("-o", "--output", type=options.PATH, metavar="FIG", help="A figure: risk over batch and step size.")
@@ -54,6 +57,7 @@ def command(
     steps: tuple[float, ...],
     machines: int | None,
     cells: int | None,
+    pilot: int | None,
     no_measure: bool,
     full: bool,
     output: Path | None,
@@ -63,8 +67,9 @@ def command(
 
     Time, memory and disk of running SPEC, from a measurement of its kernels of about a second, and the standard error
     that its replicates will give for every ratio. --budget N adds the predicted risk after N oracle calls for a grid of
-    batches and step sizes: the best pair, how flat the optimum is, which batches are feasible. --machines M adds the
-    cost of all cells of a sweep on M machines.
+    batches and step sizes: the best pair, how flat the optimum is, which batches are feasible; exact for linear
+    problems, else corrected by some simulated cells, with its error. --machines M adds the cost of all cells of a
+    sweep on M machines.
 
     \b
     Examples:
@@ -79,7 +84,7 @@ def command(
         raise click.UsageError("-o draws the plan of a budget: give --budget N too.")
     found = plan_study(
         spec, overrides=overrides, budget=budget, batches=batches, step_sizes=steps, machines=machines, cells=cells,
-        measured=not no_measure,
+        measured=not no_measure, pilot=pilot,
     )  # fmt: skip
     result_json(found.as_dict()) if as_json else result(found.to_text(full))
     if output is not None:

@@ -26,6 +26,9 @@ REFINED_VARYING = 20_000  # of them up to which the best step size is refined be
 POINTS = 41
 TRUSTED = 0.1  # relative standard error up to which a corrected risk is trusted
 LINEAR = 0.2  # of the edge of stability up to which a frozen-noise risk of a nonlinear problem is
+EXACT = 0.4  # of the wanted cells whose exact values are enough
+KNOWN = 0.03  # relative standard error down to which the best steps of good batches are simulated
+ROUNDS = 5
 AGAIN = 4  # times the replicates of a pilot run that simulate the best step of a batch
 
 
@@ -181,7 +184,7 @@ def _calibration(
         return None
     if surface.pool is not None:
         found = calibrate(surface, tried, grid, frozen, None, None)
-        if found.complete or simulate is None:
+        if simulate is None or (found.cells and found.share >= EXACT):
             return found if found.cells else None
     return None if simulate is None else calibrate(surface, tried, grid, frozen, simulate, replicates)
 
@@ -230,17 +233,19 @@ class Corrected:
         return risk, error
 
     def look_again(self, tried: Sequence[int], grid: Array, frozen: Array, simulate: Simulate) -> None:
-        """Simulate each batch at the step size that the corrected risk says is best."""
-        assert self.calibration is not None
-        risk, _ = self.table(tried, grid, frozen)
-        top = float(np.nanmin(risk)) if np.isfinite(risk).any() else math.inf
-        for i, b in enumerate(tried):
-            inside = np.isfinite(risk[i])
-            if not inside.any() or not np.min(risk[i][inside]) < 3 * top:
-                continue
-            size = _best_size(self, b, grid, risk[i])[0]
-            if self.calibration.affordable(b, size):
-                self.calibration.add(b, size, simulate, AGAIN * self.calibration.replicates)
+        """Simulate batches at the step size that the corrected risk says is best, until that is known for the good ones."""
+        made = self.calibration
+        assert made is not None
+        for turn in range(ROUNDS):
+            risk, _ = self.table(tried, grid, frozen)
+            top = float(np.nanmin(risk)) if np.isfinite(risk).any() else math.inf
+            good = [i for i in range(len(tried)) if np.nanmin(risk[i], initial=math.inf) < (1.5 if turn else 3.0) * top]
+            more = [(tried[i], _best_size(self, tried[i], grid, risk[i])[0]) for i in good]
+            more = [cell for cell in more if self.error(*cell) > KNOWN and made.affordable(*cell)]
+            for cell in more:
+                made.add(*cell, simulate, AGAIN * made.replicates)
+            if not more:
+                return
 
     def confirm(self, choice: Choice, simulate: Simulate) -> tuple[float, float] | None:
         """Mean risk of fresh replicates of a pair and its standard error; None if that is too much work."""
@@ -344,7 +349,9 @@ def _range(at: Corrected, batch: int, grid: Array, risk: Array, size: float, lev
         for i in side:
             outer = end = math.log(grid[i])
             if risk[i] > level:
-                end = float(optimize.brentq(above, inner, outer, xtol=1e-4))
+                # Between points the correction is interpolated, which may leave the level at an end.
+                crosses = above(inner) < 0 < above(outer)
+                end = float(optimize.brentq(above, inner, outer, xtol=1e-4)) if crosses else 0.5 * (inner + outer)
                 break
             inner = outer
         ends.append(math.exp(end) if len(side) else size)
@@ -366,7 +373,7 @@ def _notes(at: Corrected, optimal_start: bool, left_out: bool) -> list[str]:
         elif made.exact:
             notes.append("risks have the noise as it is at every state, exactly at the best steps")
         else:
-            missing = "" if made.complete else "; not all wanted cells, which would take long: errors tell where"
+            missing = "" if made.share == 1.0 else "; not all wanted cells, which would take long: errors tell where"
             notes.append(
                 f"risks are frozen-noise times a correction from {len(made.cells)} simulated cells of {made.replicates} "
                 f"replicates, with its standard error{missing}"

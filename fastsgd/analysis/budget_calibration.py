@@ -26,7 +26,7 @@ Simulate = Callable[[int, float, int, int], Array]
 # Of 41 sizes, counted from the largest: closer together towards the edge of stability.
 PLACES = (0, 2, 4, 7, 10, 14, 19, 26, 33, 40)
 WORK = 1e9  # numbers read for gradients in all pilot runs, about ten seconds
-OPERATIONS = 3e10  # of exact second moments, some seconds
+OPERATIONS = 1e11  # of exact second moments, some seconds
 FEWEST, MOST = 64, 1024  # replicates of a pilot run
 SECONDS = 60.0  # after which no further pilot run is begun
 FAR = 100.0  # cells whose risk is larger than the best one's by this factor are not simulated
@@ -39,14 +39,14 @@ class Calibration:
 
     Attributes:
         cells: (batch, size, log of correction, its variance) of each; unstable: (batch, size) that diverged.
-        exact: cells are computed, not simulated. replicates: of a pilot run. complete: no wanted cell was left out.
+        exact: cells are computed, not simulated. replicates: of a pilot run. share: of the wanted cells that were looked at.
         given: the replicates were asked for, whatever they take.
     """
 
     surface: Surface
     exact: bool
     replicates: int = 0
-    complete: bool = True
+    share: float = 1.0
     given: bool = False
     cells: list[tuple[int, float, float, float]] = field(default_factory=list)
     unstable: list[tuple[int, float]] = field(default_factory=list)
@@ -137,13 +137,13 @@ def calibrate(
         total = sum(work[cell] for cell in chosen)
         room = WORK / max(total, 1.0)
         made.replicates = replicates or int(min(MOST, max(FEWEST, 1 << int(math.log2(max(room, 1.0))))))
-    made.complete = len(chosen) == len(wanted)
+    made.share = len(chosen) / max(len(wanted), 1)
     begun = time.monotonic()
     for cell in chosen:
         if made.diverges(*cell):
             continue
         if replicates is None and time.monotonic() - begun > SECONDS:
-            made.complete = False
+            made.share = (len(made.cells) + len(made.unstable)) / len(wanted)
             break
         made.add(*cell, simulate, made.replicates)
     return made

@@ -72,7 +72,11 @@ def _correlation(scales: tuple[float, ...], b: Array, v: Array, c: Array, w: Arr
 
 
 def log_mean(values: Array) -> tuple[float, float]:
-    """Logarithm of the expectation of values float64[R] > 0 in the mean, and its variance."""
+    """Logarithm of the expectation of values float64[R] > 0 in the mean, and its variance.
+
+    Where one value is a large share of their sum the tail is too heavy for the scatter to tell the error: then at least
+    that share, squared.
+    """
     mean = float(np.mean(values))
     variance = float(np.var(values, ddof=1)) / (len(values) * mean**2)
-    return math.log(mean) + 0.5 * variance, variance
+    return math.log(mean) + 0.5 * variance, max(variance, (float(np.max(values)) / (len(values) * mean)) ** 2)

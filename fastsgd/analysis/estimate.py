@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastsgd.analysis import tables
-from fastsgd.analysis.estimate_bootstrap import resamples
+from fastsgd.analysis.estimate_bootstrap import interval, resamples
 from fastsgd.analysis.estimate_fit import Features, Fit, features, fit
 from fastsgd.analysis.estimate_geometry import Geometry, Plateau, Steps, steps_for, suggested_batch
 from fastsgd.errors import InputError
@@ -20,6 +20,8 @@ from fastsgd.spec import chunks, toml
 
 Array = NDArray[np.float64]
 
+# Where H and G are nearly proportional its least possible value is 1 and every resample is farther away than the estimate.
+WITHOUT_INTERVAL = ("generalised_condition_number",)
 FAMILIES = ("linear", "logistic", "poisson", "probit", "huber")
 
 
@@ -30,9 +32,10 @@ class Estimate:
     Attributes:
         data, target: the file and its target; fit: optimum and matrices, in the coordinates of `fit.features`.
         geometry: scalars, with their bootstrap errors in `geometry_errors` (empty without a bootstrap).
+        geometry_intervals: 95 % intervals of them, free of the bias that the bootstrap finds (`interval`).
         theta_errors: bootstrap errors of theta*, float64[d], or None. bootstrap: resamples that were used.
         steps: step sizes, one entry a batch; the first is the suggested batch unless batches were asked for.
-        step_errors: bootstrap error of `high` for each of them, or None.
+        step_errors, step_intervals: bootstrap error and 95 % interval of `high` for each of them, or None.
         epochs: passes over the data for which `low` is.
     """
 
@@ -41,10 +44,12 @@ class Estimate:
     fit: Fit
     geometry: Geometry
     geometry_errors: Mapping[str, float]
+    geometry_intervals: Mapping[str, tuple[float, float]]
     theta_errors: Array | None
     bootstrap: int
     steps: tuple[Steps, ...]
     step_errors: tuple[float | None, ...]
+    step_intervals: tuple[tuple[float, float] | None, ...]
     epochs: float
     in_memory: bool
 
@@ -77,10 +82,12 @@ class Estimate:
             "low_rank": None if low is None else low_rank_dict(fit),
             "geometry": self.geometry.as_dict(),
             "geometry_errors": dict(self.geometry_errors) or None,
+            "geometry_intervals": dict(self.geometry_intervals) or None,
             "bootstrap": self.bootstrap,
             "epochs": self.epochs,
             "steps": [
-                step.as_dict() | {"high_error": error} for step, error in zip(self.steps, self.step_errors, strict=True)
+                step.as_dict() | {"high_error": error, "high_interval": inside}
+                for step, error, inside in zip(self.steps, self.step_errors, self.step_intervals, strict=True)
             ],
             "spec": self.spec_tables(),
         }
@@ -211,12 +218,12 @@ def estimate(
     wanted = list(batches) or [suggested_batch(at.rows, geometry, geometry.largest_stable_step)]
     steps = [steps_for(b, at.rows, geometry, plateau, epochs, _limit(fitted, b)) for b in wanted]
     drawn = resamples(fitted, bootstrap, seed) if bootstrap > 0 else []
-    geometry_errors, step_errors = _errors(drawn, at.rows, steps)
+    errors = _errors(drawn, at.rows, geometry, steps)
     theta_errors = np.std([r.theta for r in drawn], axis=0, ddof=1) if len(drawn) > 1 else None
     memory = isinstance(table, chunks.MemoryTable)
     return Estimate(
-        str(data), target, fitted, geometry, geometry_errors, theta_errors, len(drawn), tuple(steps), step_errors,
-        epochs, memory,
+        str(data), target, fitted, geometry, errors.geometry, errors.intervals, theta_errors, len(drawn), tuple(steps),
+        errors.steps, errors.step_intervals, epochs, memory,
     )  # fmt: skip
 
 
@@ -233,12 +240,19 @@ def _limit(of: Fit, batch: int) -> float:
     return least_squares_stationary.largest_stable_step(pool, (at.rows - batch) / ((at.rows - 1) * batch))
 
 
-def _errors(
-    drawn: Sequence[Any], rows: int, steps: Sequence[Steps]
-) -> tuple[dict[str, float], tuple[float | None, ...]]:
-    """Bootstrap errors of the geometry and of the largest step size of each batch."""
+@dataclass(frozen=True)
+class _Errors:
+    """Bootstrap errors and intervals of the geometry and of the largest step size of each batch."""
+
+    geometry: Mapping[str, float]
+    intervals: Mapping[str, tuple[float, float]]
+    steps: tuple[float | None, ...]
+    step_intervals: tuple[tuple[float, float] | None, ...]
+
+
+def _errors(drawn: Sequence[Any], rows: int, at: Geometry, steps: Sequence[Steps]) -> _Errors:
     if len(drawn) < 2:
-        return {}, tuple(None for _ in steps)
+        return _Errors({}, {}, tuple(None for _ in steps), tuple(None for _ in steps))
     found, highs = [], []
     for r in drawn:
         geometry = Geometry.of(r.hessian, r.noise, r.metric, rows)
@@ -246,8 +260,17 @@ def _errors(
         ratio = geometry.largest_stable_step
         found.append(geometry.as_dict())
         highs.append([min(0.5 * ratio, steps_for(s.batch, rows, geometry, plateau, 1.0, ratio).quiet) for s in steps])
-    errors = {name: float(np.std([f[name] for f in found], ddof=1)) for name in found[0]}
-    return errors, tuple(float(e) for e in np.std(highs, axis=0, ddof=1))
+    values = {name: np.array([f[name] for f in found]) for name in found[0]}
+    errors = {name: float(np.std(value, ddof=1)) for name, value in values.items()}
+    own = at.as_dict()
+    intervals = {name: interval(own[name], value) for name, value in values.items() if name not in WITHOUT_INTERVAL}
+    each = np.array(highs).T
+    return _Errors(
+        errors,
+        intervals,
+        tuple(float(e) for e in np.std(each, axis=1, ddof=1)),
+        tuple(interval(s.high, value) for s, value in zip(steps, each, strict=True)),
+    )
 
 
 __all__ = ["Estimate", "Features", "Fit", "Geometry", "Steps", "estimate"]

@@ -65,12 +65,18 @@ def _coefficients(of: Estimate) -> str:
 
 def _geometry(of: Estimate) -> str:
     values, errors = of.geometry.as_dict(), of.geometry_errors
-    header = ["geometry at the optimum", "value"] + ([f"s.e. ({of.bootstrap} resamples)"] if errors else [])
+    header = ["geometry at the optimum", "value"]
+    header += [f"s.e. ({of.bootstrap} resamples)", "95 % from", "to"] if errors else []
     rows = [
-        [label, tables.number(values[key], 5)] + ([tables.number(errors[key], 2)] if errors else [])
+        [label, tables.number(values[key], 5)] + ([tables.number(errors[key], 2), *_ends(of, key)] if errors else [])
         for key, label in LABELS.items()
     ]
     return tables.aligned(header, rows)
+
+
+def _ends(of: Estimate, key: str) -> list[str]:
+    ends = of.geometry_intervals.get(key)
+    return ["-", "-"] if ends is None else [tables.number(end, 3) for end in ends]
 
 
 def _low_rank(of: Estimate) -> str:

@@ -63,7 +63,7 @@ def predicted(spec, batch, size, calls):
 )
 def test_the_grid_is_what_predict_says_of_each_cell(tables):
     spec = spec_of(tables)
-    found = budget(spec, 240, batches=[1, 6, 60], sizes=[0.02, 0.2, 5.0])
+    found, surface = budget(spec, 240, batches=[1, 6, 60], sizes=[0.02, 0.2, 5.0]), Surface(from_spec(spec)[0], 240)
     for i, b in enumerate(found.batches):
         for j, eta in enumerate(found.sizes):
             risk = found.risk[i, j]
@@ -71,7 +71,9 @@ def test_the_grid_is_what_predict_says_of_each_cell(tables):
             if math.isnan(risk):
                 assert eta == 5.0
             else:
-                assert risk == pytest.approx(at.get("frozen_noise", at["value"]), rel=1e-9)
+                assert risk == pytest.approx(at["value"], rel=1e-9)
+                frozen = surface.risk(int(b), float(eta))
+                assert frozen == pytest.approx(at.get("frozen_noise", risk), rel=1e-9)
     assert np.isnan(found.risk[:, 2]).all() == (tables.get("step") != POWER)
 
 
@@ -122,15 +124,72 @@ def test_the_plan_is_what_the_simulation_gives(tmp_path):
     assert worse > best.risk + 4.5 * error
 
 
-def test_least_squares_has_the_state_dependent_risk_beside(tmp_path):
+def test_least_squares_is_planned_with_its_state_dependent_risk():
     spec = spec_of(LINEAR)
     found = budget(spec, 400, batches=[1, 4])
+    surface = Surface(from_spec(spec)[0], 400)
     for c in found.choices:
         at = predicted(spec, c.batch, c.size, 400)
-        assert c.risk_exact == pytest.approx(at["value"], rel=1e-8)
-        assert c.risk_exact > c.risk
-    assert found.stable[0] < found.stable[1] < Surface(from_spec(spec)[0], 400).edge
-    assert any("frozen-noise" in note for note in found.notes)
+        assert c.risk == c.risk_exact == pytest.approx(at["value"], rel=1e-8)
+        assert c.frozen == pytest.approx(at["frozen_noise"], rel=1e-8) and c.frozen < c.risk
+        beside = [surface.exact(c.batch, factor * c.size) for factor in (0.97, 1.03)]
+        assert min(beside) > c.risk * (1 - 1e-5)  # the best step is that of the exact risk
+    for i, j in [(0, 0), (1, 20), (1, 35)]:
+        assert found.risk[i, j] == surface.exact(int(found.batches[i]), float(found.sizes[j]))
+        assert found.error[i, j] == 0 and found.trusted[i, j]
+    assert found.stable[0] < found.stable[1] < surface.edge
+
+
+LOGISTIC = LINEAR | {
+    "name": "logistic",
+    "problem": LINEAR["problem"] | {"family": "logistic"},
+    "start": {"kind": "point", "value": [1.0, -1.0, 0.5, 0.0]},
+}
+
+
+def test_a_pilot_corrects_what_frozen_noise_lacks():
+    """Cells of the grid against 4096 fresh replicates: |z| < 4.5 with the stated error; frozen noise fails the same."""
+    from fastsgd.piloting import Pilot
+
+    spec = spec_of(LOGISTIC)
+    found = budget(spec, 600, [1, 4], pilot=lambda surface: Pilot(spec), replicates=256)
+    assert found.cells >= 10 and found.replicates == 256
+    fresh, surface = Pilot(spec.with_seed(99)), Surface(from_spec(spec)[0], 600)
+    z, plain = [], []
+    for i, b in enumerate(found.batches.tolist()):
+        for j in (20, 30, 36):
+            assert found.trusted[i, j] == (found.error[i, j] <= 0.1 and found.sizes[j] <= 0.5 * surface.edge)
+            risks = fresh(b, float(found.sizes[j]), 600 // b, 4096)
+            mean, error = risks.mean(), risks.std() / risks.mean() / 64
+            z.append(math.log(found.risk[i, j] / mean) / math.hypot(error, found.error[i, j]))
+            plain.append(math.log(surface.risk(b, float(found.sizes[j])) / mean) / error)
+    assert max(map(abs, z)) < 4.5
+    assert max(map(abs, plain)) > 10
+    best = found.choices[found.best]
+    mean, error = found.simulated
+    assert abs(best.risk - mean) < 4.5 * math.hypot(error, best.error * best.risk)
+    again = budget(spec, 600, [1, 4], pilot=lambda surface: Pilot(spec), replicates=256)
+    assert np.array_equal(again.risk, found.risk, equal_nan=True)
+
+
+def test_errors_of_a_smooth_surface_hold_where_it_was_not_seen():
+    """60 noisy values of a smooth function, 8 times, and 300 other places each: z has a root mean square of about 1."""
+    from fastsgd.analysis.budget_kriging import Surface as Kriging
+
+    def truth(b, v):
+        return np.log1p(3 * v / b) + 0.2 * v
+
+    squares = []
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        (b, c), v, w = 2.0 ** rng.integers(0, 8, (2, 300)), 10 ** rng.uniform(-3, 0, 300), 10 ** rng.uniform(-3, 0, 300)
+        b, v, y = b[:60], v[:60], truth(b[:60], v[:60]) + 0.05 * rng.standard_normal(60)
+        mean, error = Kriging.fit(b, v, y, np.full(60, 0.05**2))(c, w)
+        squares.append(np.mean(((mean - truth(c, w)) / error) ** 2))
+    assert 0.25 < np.mean(squares) < 2
+    assert np.median(error) < 0.03  # less than one value has
+    told = Kriging.fit(b, v, y, np.full(60, 0.01**2))  # a fifth of the noise there is
+    assert told.inflation > 1.3 or np.median(told(c, w)[1]) > 0.03
 
 
 def test_starts_without_anything_to_learn_are_told():
@@ -185,6 +244,7 @@ def test_the_command_line(tmp_path, capsys):
     found = json.loads(out)
     assert found["budget"]["batches"] == [1, 4] and found["budget"]["step_sizes"] == [0.01, 0.1]
     assert found["cost"] is None
+    assert found["budget"]["trusted"] == [[True, True]] * 2 and found["budget"]["relative_error"] == [[0, 0]] * 2
     assert err.split() == [str(tmp_path / "plan.png"), str(tmp_path / "plan.pdf")]
     assert (tmp_path / "plan.png").read_bytes().startswith(b"\x89PNG")
     assert exit_code([*arguments, "--full"]) == 0

@@ -156,6 +156,23 @@ def test_bootstrap_errors_are_those_of_refitted_resamples(data):
     assert found.theta_errors == pytest.approx(found.fit.standard_errors, rel=0.25)  # asymptotically the same
 
 
+def test_intervals_cover_where_errors_alone_do_not(tmp_path):
+    """lambda_min(H) of 40 samples of 100 rows, 1 in truth: 95 % intervals cover it, value +- 1.96 s.e. does not."""
+    rng, inside, plain = np.random.default_rng(9), 0, 0
+    for r in range(40):
+        X = rng.standard_normal((100, 4))
+        np.savez(tmp_path / "x.npz", **{f"x{j}": X[:, j] for j in range(4)}, y=rng.standard_normal(100))
+        found = estimate(tmp_path / "x.npz", "linear", bootstrap=60, standardize=False, intercept=False, seed=r)
+        low, high = found.geometry_intervals["smallest_curvature"]
+        inside += low < 1 < high
+        value, error = found.geometry.smallest_curvature, found.geometry_errors["smallest_curvature"]
+        plain += abs(value - 1) < 1.96 * error
+        assert "generalised_condition_number" not in found.geometry_intervals
+        assert found.step_intervals[0][0] < found.step_intervals[0][1]
+    # 0.87 and 0.30 of many samples; 4.5 standard errors of 40 apart from the one is on the other side of the other.
+    assert inside >= 26 > 25 >= plain
+
+
 def test_geometry_is_that_of_the_theory(data):
     path, _, _ = data("probit")
     found = estimate(path, "probit", bootstrap=0).fit

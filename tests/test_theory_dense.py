@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from reference_theory import random_covariance, random_hessian, relative
 
-from fastsgd.theory import eigen, geometry, lyapunov, rates, risk, transient
+from fastsgd.theory import eigen, geometry, lyapunov, projection, rates, risk, transient
 
 
 def exact_eigenbasis(H):
@@ -138,3 +138,50 @@ def test_sums_over_an_ill_conditioned_problem():
     root = W * mp.diag([1 / mp.sqrt(x) for x in g]) * W.T
     pair = mp.eigsy(root * mp.matrix(H.tolist()) * root, eigvals_only=True)
     assert relative(geometry.generalised_condition_number(H, G), float(max(pair) / min(pair))) < 1e-13
+
+
+def reflected(rng, values, bits):
+    """Q diag(values) Q for a reflection Q = I - 2 vv'/d with v of signs: exact in float64 if d and the values allow."""
+    d = len(values)
+    v = rng.choice([-1, 1], d).astype(object)
+    D = np.array([int(x * 2**bits) for x in values], dtype=object)
+    M = -2 * d * (np.outer(v, v * D) + np.outer(v * D, v)) + 4 * int(D.sum()) * np.outer(v, v)
+    M[np.diag_indices(d)] += d * d * D
+    result = np.array([[float(int(x)) for x in row] for row in M]) / (d * d * 2**bits)
+    assert all(int(x * d * d * 2**bits) == y for x, y in zip(result.ravel().tolist(), M.ravel(), strict=True))
+    return result, v.astype(int), M
+
+
+def test_closed_forms_of_many_dimensions():
+    """d = 64, H of condition 1e10 and G of full and of half rank, both dense and not commuting: 12 digits."""
+    rng, d = np.random.default_rng(5), 64
+    lam = 2.0 ** -np.concatenate([[0, 33], rng.integers(0, 34, d - 2)])
+    g = rng.integers(1, 33, d) / 8.0
+    H, v, _ = reflected(rng, lam, 33)
+    G, w, whole = reflected(np.random.default_rng(6), g, 3)
+    turned = d * whole - 2 * np.outer(v, v.astype(object) @ whole)
+    turned = d * turned - 2 * np.outer(turned @ v.astype(object), v)  # Q G Q in whole numbers
+    T = np.array([[mp.mpf(int(x)) for x in row] for row in turned], dtype=object) / (mp.mpf(d) ** 4 * 8)
+    exact = np.array([mp.mpf(float(x)) for x in lam], dtype=object)
+    Q = np.eye(d, dtype=np.longdouble) - np.multiply.outer(v, v).astype(np.longdouble) * 2 / d
+
+    def back(inner):
+        wide = np.array([[np.longdouble(mp.nstr(x, 25)) for x in row] for row in inner])
+        return (Q @ wide @ Q).astype(float)
+
+    pairs = exact[:, None] + exact[None, :]
+    for eta in (1e-10, 1.0, 2 - 1e-6):
+        e = mp.mpf(eta)
+        inner = e * T / (pairs - e * np.multiply.outer(exact, exact))
+        assert relative(lyapunov.discrete_stationary(H, G, eta), back(inner)) < 1e-12
+        risk_ = sum(exact[i] * inner[i, i] for i in range(d))
+        assert lyapunov.stationary_risk(H, H, G, eta) == pytest.approx(float(risk_), rel=1e-12)
+    c = mp.mpf(6e9)
+    assert relative(rates.decaying_covariance(H, G, 6e9), back(c * c * T / (c * pairs - 1))) < 1e-12
+    assert relative(geometry.sandwich(H, G), back(T / np.multiply.outer(exact, exact))) < 1e-12
+    half = np.where(np.arange(d) % 2, g, 0.0)
+    G0 = reflected(np.random.default_rng(6), half, 3)[0]
+    P = np.eye(d) - 2 * np.multiply.outer(w, w) / d
+    assert projection.rank(G0) == d // 2
+    assert relative(projection.projected(G, G0), (P * half) @ P) < 1e-12
+    assert relative(projection.pseudo_inverse(G0), (P * np.divide(1, half, out=0 * half, where=half > 0)) @ P) < 1e-12

@@ -39,7 +39,7 @@ class Choice:
     Attributes:
         batch, steps: b and T = N // b. size: step size (of a decaying schedule its numerator).
         risk: E r at step T, the best prediction there is; error: relative standard error of it, 0 where it is exact, None
-            where it is the closed form for a problem that is not linear.
+            where it is the closed form for a problem that is not linear; trusted: as of the grid.
         frozen: the closed form, noise of the optimum at every state; plateau: its stationary part, None for a decaying
             or unstable step.
         low, high: sizes between which the risk is within 10 % of it (ends of the grid if it never leaves).
@@ -53,6 +53,7 @@ class Choice:
     size: float
     risk: float
     error: float | None
+    trusted: bool
     frozen: float
     plateau: float | None
     low: float
@@ -71,8 +72,8 @@ class Budget:
         arm: the arm that is planned. calls: N.
         batches: int64[B]; sizes: float64[E]; risk: float64[B, E], NaN where unstable or left out.
         error: relative standard error of them, float64[B, E], 0 where exact, NaN where it is not known.
-        trusted: bool[B, E], an error of 10 % at most; of a closed form that is not exact, a step of at most a fifth of
-            the edge of stability.
+        trusted: bool[B, E], an error of 10 % at most and, where it is simulated, a step of at most half the edge of
+            stability and half of one that diverged; of a closed form that is not exact, a fifth of the edge.
         replicates, cells: of the pilot that corrects the closed form; 0 without one.
         simulated: mean risk of a simulation of the best pair and its standard error; None without a pilot.
         stable: largest stable step size of each batch, float64[B].
@@ -160,8 +161,8 @@ def budget(
         simulated = at.confirm(choices[best], simulate)
     close = tuple(c.batch for c in choices if c.risk <= CLOSE * choices[best].risk)
     largest = complexity.largest_feasible_batch(setting, calls) if setting is not None else math.inf
-    small = grid[None, :] <= LINEAR * surface.largest_size()
-    trusted = np.isfinite(risk) & np.where(np.isfinite(error), error <= TRUSTED, small)
+    trusted = np.array([[at.trusted(b, eta, error[i, j]) for j, eta in enumerate(grid)] for i, b in enumerate(tried)])
+    trusted &= np.isfinite(risk)
     notes = _notes(at, setting is None, len(rows) < len(tried) or bool(np.isnan(risk[rows]).all(axis=1).any()))
     made = at.calibration
     pilots = (made.replicates, len(made.cells)) if made is not None and at.simulated else (0, 0)
@@ -215,6 +216,13 @@ class Corrected:
         if self.surface.model.exact:
             return 0.0
         return math.nan if self.calibration is None else float(self.calibration.at([batch], [size])[1][0])
+
+    def trusted(self, batch: int, size: float, error: float) -> bool:
+        """Whether a risk with this relative standard error is."""
+        if math.isnan(error):
+            return size <= LINEAR * self.surface.largest_size()
+        doubtful = self.simulated and self.calibration is not None and self.calibration.doubtful(batch, size)
+        return error <= TRUSTED and not doubtful
 
     def table(self, tried: Sequence[int], grid: Array, frozen: Array) -> tuple[Array, Array]:
         """`risk` and `error` on a grid, float64[B, E]; exact values where all of them are little work."""
@@ -322,9 +330,7 @@ def _choice(
     size, value = _best_size(at, batch, grid, risk)
     low, high = _range(at, batch, grid[inside], risk[inside], size, CLOSE * value)
     exact = surface.exact(batch, size) if at.calibration is not None and at.calibration.exact else None
-    error: float | None = 0.0 if exact is not None else at.error(batch, size)
-    if error is not None and math.isnan(error):
-        error = None
+    error = 0.0 if exact is not None else at.error(batch, size)
     balanced, feasible, there = 0.0, True, None
     if setting is not None:
         balanced = complexity.balanced_step(setting, surface.calls, batch)
@@ -332,7 +338,8 @@ def _choice(
         if surface.model.schedule.constant and balanced < limit:
             there = at.risk(batch, balanced)
     return Choice(
-        batch, surface.steps(batch), size, value if exact is None else exact, error, surface.risk(batch, size),
+        batch, surface.steps(batch), size, value if exact is None else exact,
+        None if math.isnan(error) else error, at.trusted(batch, size, error), surface.risk(batch, size),
         surface.plateau(batch, size), low, high, exact, feasible, balanced, there,
     )  # fmt: skip
 

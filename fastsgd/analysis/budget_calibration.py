@@ -24,12 +24,13 @@ Array = NDArray[np.float64]
 Simulate = Callable[[int, float, int, int], Array]
 
 # Of 41 sizes, counted from the largest: closer together towards the edge of stability.
-PLACES = (0, 2, 4, 7, 10, 14, 19, 26, 33, 40)
-WORK = 1e9  # numbers read for gradients in all pilot runs, about ten seconds
+PLACES = (0, 1, 2, 4, 7, 10, 14, 19, 26, 33, 40)
+WORK = 2e9  # numbers read for gradients in all pilot runs, about ten seconds
 OPERATIONS = 1e11  # of exact second moments, some seconds
 FEWEST, MOST = 64, 1024  # replicates of a pilot run
 SECONDS = 60.0  # after which no further pilot run is begun
 FAR = 100.0  # cells whose risk is larger than the best one's by this factor are not simulated
+CALM = 0.2  # of the edge of stability up to which the linear rate says when that is
 SETTLED = 2e-3  # relative distance from the plateau at which a pilot run may end
 
 
@@ -50,18 +51,31 @@ class Calibration:
     given: bool = False
     cells: list[tuple[int, float, float, float]] = field(default_factory=list)
     unstable: list[tuple[int, float]] = field(default_factory=list)
-    _fitted: Kriging | None = None
+    _fitted: dict[bool, Kriging | None] = field(default_factory=dict)
 
     def at(self, batches: Sequence[int] | Array, sizes: Sequence[float] | Array) -> tuple[Array, Array]:
         """Factor on the risk of the surface and its relative standard error, float64[k]."""
         b, v = np.asarray(batches, np.float64), np.asarray(sizes, np.float64) / self.edge
-        if self._fitted is None:
-            if not self.cells:
-                return np.ones(len(b)), np.full(len(b), np.nan)
-            found = np.array(self.cells)
-            self._fitted = Kriging.fit(found[:, 0], found[:, 1] / self.edge, found[:, 2], found[:, 3])
-        mean, error = self._fitted(b, v)
-        return np.exp(mean), error
+        factor, error = np.ones(len(b)), np.full(len(b), np.nan)
+        quiet = np.array([self.quiet(int(one)) for one in batches], dtype=np.bool_)
+        for which in (False, True):
+            found, here = self._surface(which), quiet == which
+            if found is not None and here.any():
+                mean, error[here] = found(b[here], v[here])
+                factor[here] = np.exp(mean)
+        return factor, error
+
+    def quiet(self, batch: int) -> bool:
+        """Whether a batch has no noise, the whole pool: what it lacks is unlike what others do."""
+        return not np.any(self.surface.sigma(batch))
+
+    def _surface(self, quiet: bool) -> Kriging | None:
+        """Through the cells with noise, or through those without."""
+        if quiet not in self._fitted:
+            cells = np.array([cell for cell in self.cells if self.quiet(cell[0]) == quiet])
+            b, size, value, variance = cells.T if len(cells) else np.empty((4, 0))
+            self._fitted[quiet] = Kriging.fit(b, size / self.edge, value, variance) if len(cells) else None
+        return self._fitted[quiet]
 
     @property
     def edge(self) -> float:
@@ -69,8 +83,12 @@ class Calibration:
         return self.surface.largest_size()
 
     def diverges(self, batch: int, size: float) -> bool:
-        """Whether a batch no larger diverged at a step no larger."""
+        """Whether a batch no smaller diverged at a step no larger."""
         return any(batch <= b and size >= eta for b, eta in self.unstable)
+
+    def doubtful(self, batch: int, size: float) -> bool:
+        """Whether moments may be of rare excursions: above half the edge of stability, or half of a step that diverged."""
+        return size > 0.5 * self.edge or self.diverges(batch, 2 * size)
 
     def add(self, batch: int, size: float, simulate: Simulate | None, replicates: int) -> Array | None:
         """Compute or simulate a cell; returns the risks of its replicates, if they were simulated."""
@@ -100,17 +118,17 @@ class Calibration:
 
     def _put(self, batch: int, size: float, value: float, variance: float) -> None:
         self.cells.append((batch, size, value, max(variance, 1e-12)))
-        self._fitted = None
+        self._fitted.clear()
 
     def steps(self, batch: int, size: float) -> int:
-        """Steps of a pilot run: T, or fewer that reach the plateau twice over."""
+        """Steps of a pilot run: T, or fewer that reach the plateau four times over; near the edge it is reached later."""
         last, level = self.surface.steps(batch), self.surface.plateau(batch, size)
-        if self.exact or level is None or level <= 0:
+        if self.exact or level is None or level <= 0 or size > CALM * self.edge:
             return last
         steps = 64
-        while 2 * steps < last:
+        while 4 * steps < last:
             if abs(self.surface.risk(batch, size, steps) / level - 1) < SETTLED:
-                return 2 * steps
+                return 4 * steps
             steps *= 2
         return last
 
@@ -129,7 +147,8 @@ def calibrate(
     """
     exact = simulate is None
     made = Calibration(surface, exact, given=replicates is not None)
-    wanted = _wanted(batches, sizes, risk)
+    quiet = [made.quiet(b) for b in batches]
+    wanted = _wanted(batches, sizes, risk, quiet)
     work = {cell: _work(made, *cell) for cell in wanted}
     limit = OPERATIONS if exact else WORK / FEWEST if replicates is None else math.inf
     chosen = _thinned(wanted, work, list(batches), limit)
@@ -149,18 +168,19 @@ def calibrate(
     return made
 
 
-def _wanted(batches: Sequence[int], sizes: Array, risk: Array) -> list[tuple[int, float]]:
+def _wanted(batches: Sequence[int], sizes: Array, risk: Array, quiet: Sequence[bool]) -> list[tuple[int, float]]:
     """Cells to look at, the most promising batches first, and of a batch the smallest step first."""
     last = len(sizes) - 1
     places = range(len(sizes)) if len(sizes) <= len(PLACES) else sorted({round(last * (1 - p / 40)) for p in PLACES})
     best = np.array([np.min(row[np.isfinite(row)], initial=math.inf) for row in risk])
     order = [int(i) for i in np.argsort(best, kind="stable") if math.isfinite(best[i])]
-    found = []
+    found, noisy = [], [i for i in order if not quiet[i]]
+    top = best[(noisy or order)[0]] if order else math.inf
     for i in order:
         inside = np.flatnonzero(np.isfinite(risk[i]))
         middle = int(inside[np.argmin(risk[i][inside])])
         here = [j for j in places if math.isfinite(risk[i, j])]
-        found += [(batches[i], float(sizes[j])) for j in here if j >= middle or risk[i, j] < FAR * best[order[0]]]
+        found += [(batches[i], float(sizes[j])) for j in here if quiet[i] or j >= middle or risk[i, j] < FAR * top]
     return found
 
 

@@ -12,11 +12,24 @@ from scipy.linalg import solve_triangular
 
 Array = NDArray[np.float64]
 
-# Scales that are tried: x = NOISE v/b + CURVE v says how far from linear a cell is, and log2 b and log v how far apart two are.
+# Scales that are tried: x = NOISE v/b + CURVE v says how far from linear a cell is, ALONG how far apart two are
+# in (stretched) log v and in log2 b.
 NOISE, CURVE, FLOOR = (0.0, 1.0, 4.0, 16.0, 64.0), (0.03, 0.12, 0.5, 2.0), (0.002, 0.01, 0.05)
 ALONG_STEPS, ALONG_BATCHES = (0.5, 1.0, 2.0), (1.5, 4.0, 10.0)
 MOST = 2.0  # standard deviation of the logarithm where x is large
-NUGGET = 1e-3  # what two runs at the same place may differ by besides noise
+EDGE = 1.05
+LEAST = 3.0  # of log likelihood below the best scales down to which others count
+NUGGET = 2e-3  # what two runs at the same place may differ by besides noise
+
+
+@dataclass(frozen=True)
+class Member:
+    """The posterior for one choice of scales: lower triangular root of the covariance of the values, and weights."""
+
+    scales: tuple[float, ...]
+    root: Array
+    weights: Array
+    likelihood: float
 
 
 @dataclass(frozen=True)
@@ -24,40 +37,54 @@ class Surface:
     """Posterior of c(b, v), v the step size over the edge of stability.
 
     Prior: mean 0, covariance a a' r with a = 2 x/(1 + x) + floor, x = noise v/b + curve v, and
-    r = exp(-(log v/v')^2/(2 p^2) - (log2 b/b')^2/(2 q^2)); its scales are those of the largest likelihood on a grid.
-    The truth over the frozen-noise value tends to 1 as v does to 0: by the noise that a state adds as v/b, by the curvature
-    of the gradient as v too.
+    r = exp(-(s - s')^2/(2 p^2) - (log2 b/b')^2/(2 q^2)), s = log v/(1.05 - v); averaged over a grid of scales by their
+    likelihood. Errors are inflated until they hold for each value left out in turn. The truth over the frozen-noise
+    value tends to 1 as v does to 0: by the noise that a state adds as v/b, by the curvature of the gradient as v too.
     """
 
     batches: Array
     sizes: Array
-    scales: tuple[float, ...]
-    root: Array
-    weights: Array
+    members: tuple[Member, ...]
+    shares: Array
+    inflation: float
 
     @classmethod
     def fit(cls, batches: Array, sizes: Array, values: Array, variances: Array) -> Surface:
         """Through values float64[m] with variances float64[m], > 0, at batches and relative sizes float64[m]."""
-        best: tuple[float, Surface] | None = None
+        found = []
         for across in itertools.product(ALONG_STEPS, ALONG_BATCHES):
             r = _correlation(across, batches, sizes, batches, sizes)
             for scales in itertools.product(NOISE, CURVE, FLOOR):
                 a = _amplitude(scales, batches, sizes)
-                root = np.linalg.cholesky(np.multiply.outer(a, a) * r + np.diag(variances + NUGGET**2))
+                root = np.asarray(np.linalg.cholesky(np.multiply.outer(a, a) * r + np.diag(variances + NUGGET**2)))
                 inner = solve_triangular(root, values, lower=True)
                 likelihood = -0.5 * float(inner @ inner) - float(np.sum(np.log(np.diagonal(root))))
-                if best is None or likelihood > best[0]:
-                    weights: Array = solve_triangular(root, inner, lower=True, trans=1)
-                    best = likelihood, cls(batches, sizes, (*scales, *across), np.asarray(root), weights)
-        assert best is not None
-        return best[1]
+                weights = np.asarray(solve_triangular(root, inner, lower=True, trans=1))
+                found.append(Member((*scales, *across), root, weights, likelihood))
+        top = max(one.likelihood for one in found)
+        members = tuple(one for one in found if one.likelihood > top - LEAST)
+        shares = np.exp([one.likelihood - top for one in members])
+        shares = shares / np.sum(shares)
+        squares = 0.0
+        for one, share in zip(members, shares, strict=True):
+            inverse = solve_triangular(one.root, np.eye(len(values)), lower=True)
+            left_out = one.weights / np.sqrt(np.sum(inverse**2, axis=0))  # z of each value from all others
+            squares += float(share * np.mean(left_out**2))
+        return cls(batches, sizes, members, shares, max(1.0, math.sqrt(squares)))
 
     def __call__(self, batches: Array, sizes: Array) -> tuple[Array, Array]:
         """Mean and standard deviation, float64[k], at k places."""
-        own, there = _amplitude(self.scales, batches, sizes), _amplitude(self.scales, self.batches, self.sizes)
-        K = np.multiply.outer(own, there) * _correlation(self.scales[3:], batches, sizes, self.batches, self.sizes)
-        inner = solve_triangular(self.root, K.T, lower=True)
-        return K @ self.weights, np.sqrt(np.maximum(own**2 - np.sum(inner**2, axis=0), 0.0) + NUGGET**2)
+        means, variances = [], []
+        for one in self.members:
+            own, there = (_amplitude(one.scales, *at) for at in ((batches, sizes), (self.batches, self.sizes)))
+            r = _correlation(one.scales[3:], batches, sizes, self.batches, self.sizes)
+            K = np.multiply.outer(own, there) * r
+            inner = solve_triangular(one.root, K.T, lower=True)
+            means.append(K @ one.weights)
+            variances.append(np.maximum(own**2 - np.sum(inner**2, axis=0), 0.0) + NUGGET**2)
+        mean = self.shares @ np.array(means)
+        spread = self.shares @ (np.array(variances) + (np.array(means) - mean) ** 2)
+        return np.asarray(mean), self.inflation * np.sqrt(spread)
 
 
 def _amplitude(scales: tuple[float, ...], batches: Array, sizes: Array) -> Array:
@@ -65,8 +92,13 @@ def _amplitude(scales: tuple[float, ...], batches: Array, sizes: Array) -> Array
     return np.asarray(MOST * x / (1.0 + x) + scales[2])
 
 
+def _stretched(sizes: Array) -> Array:
+    """log v far from the edge; close to it, where frozen noise grows without bound, changes are fast."""
+    return np.asarray(np.log(sizes) - np.log(np.maximum(EDGE - sizes, 0.01)))
+
+
 def _correlation(scales: tuple[float, ...], b: Array, v: Array, c: Array, w: Array) -> Array:
-    apart = (np.subtract.outer(np.log(v), np.log(w)) / scales[0]) ** 2
+    apart = (np.subtract.outer(_stretched(v), _stretched(w)) / scales[0]) ** 2
     apart = apart + (np.subtract.outer(np.log2(b), np.log2(c)) / scales[1]) ** 2
     return np.asarray(np.exp(-0.5 * apart))
 

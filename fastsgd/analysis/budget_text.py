@@ -62,7 +62,7 @@ def _relative(choice: Choice) -> str:
     """Relative standard error of the risk of a choice; ? where it is not trusted."""
     if choice.error is None:
         return "?"
-    return "exact" if choice.error == 0 else f"{choice.error:.1%}{' ?' if choice.error > TRUSTED else ''}"
+    return "exact" if choice.error == 0 else f"{choice.error:.1%}{'' if choice.trusted else ' ?'}"
 
 
 def _checked(of: Budget) -> str:
@@ -74,7 +74,7 @@ def _checked(of: Budget) -> str:
 
 def _doubt(of: Budget) -> str:
     if of.cells:
-        return f"where the standard error of the correction is above {TRUSTED:.0%}"
+        return f"error above {TRUSTED:.0%}, or step above half the edge of stability or half of one that diverged"
     return f"steps above {LINEAR:g} of the edge of stability, where frozen noise is too low"
 
 

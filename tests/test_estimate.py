@@ -169,8 +169,8 @@ def test_intervals_cover_where_errors_alone_do_not(tmp_path):
         plain += abs(value - 1) < 1.96 * error
         assert "generalised_condition_number" not in found.geometry_intervals
         assert found.step_intervals[0][0] < found.step_intervals[0][1]
-    # 0.87 and 0.30 of many samples; 4.5 standard errors of 40 apart from the one is on the other side of the other.
-    assert inside >= 26 > 25 >= plain
+    # 0.73 and 0.15 of 200 samples (equal eigenvalues are the worst case); each bound is 4.5 standard errors of 40 away.
+    assert inside >= 17 > 16 >= plain
 
 
 def test_geometry_is_that_of_the_theory(data):

@@ -75,8 +75,8 @@ def interval(value: float, resampled: Array) -> tuple[float, float]:
     value - bias +- 1.96 standard deviations, of the logarithm where all are positive; the bias is what the resamples have
     beside the estimate: extreme eigenvalues spread, by about as much from truth to estimate as from estimate to resample.
     Measured coverage (300 data sets each, d = 5, linear, logistic and overdispersed Poisson): 0.88 to 0.96 with 1000
-    rows, 0.75 to 0.95 with 200, least for kappa and the effective dimension of heavy-tailed gradients; value +- 1.96
-    standard errors instead has 0.76 to 0.99.
+    rows, 0.75 to 0.95 with 200, least for kappa and the effective dimension of heavy-tailed gradients, and 0.73 for the
+    least of equal eigenvalues with 100 rows; value +- 1.96 standard errors instead has 0.76 to 0.99, and 0.15.
     """
     positive = value > 0 and bool(np.all(resampled > 0))
     own, found = (float(np.log(value)), np.log(resampled)) if positive else (value, resampled)

@@ -85,19 +85,18 @@ def _map(figure: Any, panel: Any, of: Budget) -> None:
             linewidths=0.6,
         )  # fmt: skip
         panel.clabel(drawn, fmt={math.log10(x): f"{x:g}" for x in LEVELS}, fontsize=7)
-    doubtful = np.ma.masked_where(of.trusted | ~np.isfinite(of.risk), np.ones(of.risk.shape)).T
-    if doubtful.count():
-        panel.pcolor(
-            _edges(batches),
-            _edges(of.sizes),
-            doubtful,
-            facecolor="none",
-            edgecolor="none",
-            alpha=0.0,
-            hatch="////",
-            zorder=2,
+    doubtful = np.argwhere(~of.trusted & np.isfinite(of.risk))
+    if len(doubtful):
+        where = batches[doubtful[:, 0]], of.sizes[doubtful[:, 1]]
+        panel.plot(
+            *where,
+            color="#999999",
+            marker="x",
+            markersize=2.5,
+            markeredgewidth=0.6,
+            linestyle="none",
+            label="not trusted",
         )
-        panel.plot([], [], color="black", linestyle="none", marker="$////$", label="not trusted")
     panel.set_xlim(_edges(batches)[[0, -1]])
     panel.set_ylim(_edges(of.sizes)[[0, -1]])
 

@@ -64,6 +64,7 @@ def sample_words():
     return np.concatenate([EDGES, near, 2**32 - near, 2**31 - near, 2**31 + near, rng.integers(0, 2**32, 2000)]) % 2**32
 
 
+@pytest.mark.slow
 def test_radius_is_accurate_from_end_to_end():
     """Against the uniform number that a word stands for, in high precision: both ends of (0, 1) keep all digits."""
     words = sample_words()
@@ -149,6 +150,7 @@ def test_no_correlation_between_steps_and_replicates():
         assert abs(value) < 5 / np.sqrt(0.9 * n)
 
 
+@pytest.mark.slow
 def test_errors_of_a_great_many_words():
     """Against double precision; `scripts/verify normals` does all. 67 is odd: every quadrant and both ends of u."""
     radius, direction = law.errors(stride=67)

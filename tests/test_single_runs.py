@@ -42,6 +42,7 @@ def test_iterates_equal_the_slow_recursion(tmp_path):
     assert fastsgd.run(tables(), tmp_path / "b.h5").stream_version == STREAM_VERSION
 
 
+@pytest.mark.slow
 def test_time_averages_leave_the_iterates(tmp_path):
     bare = fastsgd.run(single(), tmp_path / "bare.h5")
     kept = fastsgd.run(single(record__average={"burn_in": 8, "batches": 4}), tmp_path / "kept.h5")
@@ -50,6 +51,7 @@ def test_time_averages_leave_the_iterates(tmp_path):
     assert not (bare.final() == double.final()).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [{}, OU], ids=["quadratic", "ou"])
 def test_shards_are_the_whole_and_no_other_run_is_taken_for_one(tmp_path, more):
     whole = fastsgd.run(single(**more), tmp_path / "whole.h5", threads=2)

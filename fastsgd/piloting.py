@@ -1,14 +1,16 @@
-"""Cells of a budget simulated in memory: what a plan is corrected by."""
+"""Cells of a budget, or some replicates of a spec, simulated in memory: what a plan is corrected by."""
 
 from __future__ import annotations
 
 import hashlib
+import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastsgd import problems
+from fastsgd import averages, problems
 from fastsgd.plan import make_plan
 from fastsgd.spec.sections import PointStart, Record
 from fastsgd.threads import kernel_lock, use_threads
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
+MOST, FEWEST = 2048, 256  # replicates of a rehearsal
+WORK = 8e8  # samples in all of them, some five seconds
 SEGMENT = 2**22  # samples of a call of the kernels, so that an interrupt is heard
 
 
@@ -47,17 +51,56 @@ class Pilot:
                 "record": Record(steps=(steps,)),
             }
         )
-        with kernel_lock, np.errstate(over="ignore", invalid="ignore"):
-            use_threads(None)
-            plan, found = make_plan(spec, problem=self.problem), []
-            for first in range(0, replicates, plan.wave):
-                wave = Wave(plan, first, min(plan.wave, replicates - first), 0)
-                while not wave.done:
-                    wave.advance(max(1, SEGMENT // (wave.count * batch)))
-                found.append(wave.risk[0, :, 0])
-        risks = np.concatenate(found)
+        risks = _simulated(spec, replicates, self.problem).risk[0, :, 0]
         return np.where(np.isfinite(risks), risks, np.inf)
 
     def _seed(self, *cell: float) -> int:
-        text = repr((self.spec.seed or 0, *cell))
-        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
+        return _own_seed(self.spec.seed, *cell)
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """Some replicates of a spec as it is, with other random numbers: what their scatter says of a run.
+
+    Attributes:
+        risk: float64[A, R, S]; average: time-averaged risk float64[A, R], None without; NaN where one diverged.
+    """
+
+    risk: Array
+    average: Array | None
+
+
+def rehearse(spec: Spec) -> Rehearsal | None:
+    """A rehearsal of a checked spec, 2048 replicates or fewer; None where 256 would be too much work."""
+    d = float(getattr(spec.problem, "dimension", None) or 1)
+    steps = [
+        1.0 + d + d * d / 100 if arm.problem.kind in ("quadratic", "ou") else 1.0 + arm.sampling.batch
+        for arm in spec.arm_specs().values()
+    ]
+    cost = sum(steps) * spec.horizon
+    count = min(MOST, 1 << max(0, int(math.log2(max(WORK / cost, 1.0)))))
+    if count < FEWEST:
+        return None
+    seed = _own_seed(spec.seed, spec.horizon)
+    return _simulated(spec.model_copy(update={"seed": seed, "replicates": count, "sweep": None}), count)
+
+
+def _simulated(spec: Spec, replicates: int, problem: problems.Problem | None = None) -> Rehearsal:
+    risks, means = [], []
+    with kernel_lock, np.errstate(over="ignore", invalid="ignore"):
+        use_threads(None)
+        plan = make_plan(spec, problem=problem)
+        for first in range(0, replicates, plan.wave):
+            wave = Wave(plan, first, min(plan.wave, replicates - first), 0)
+            work = wave.count * sum(arm.batch for arm in plan.arms)
+            while not wave.done:
+                wave.advance(max(1, SEGMENT // work))
+            risks.append(wave.risk)
+            if plan.samples is not None and wave.sums is not None:
+                means.append(averages.risk_rows(plan.samples, wave.sums)[0])
+    return Rehearsal(np.concatenate(risks, axis=1), np.concatenate(means, axis=1) if means else None)
+
+
+def _own_seed(seed: int | None, *cell: float) -> int:
+    text = repr((seed or 0, *cell))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")

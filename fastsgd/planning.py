@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fastsgd.analysis import tables
 from fastsgd.analysis.budget import Budget, budget
 from fastsgd.analysis.budget_calibration import Simulate
-from fastsgd.analysis.budget_errors import Expected, expected_errors
+from fastsgd.analysis.budget_errors import Expected, Rehearsal, expected_errors
 from fastsgd.analysis.budget_surface import Surface
 from fastsgd.analysis.budget_text import budget_text, cost_text, errors_text, study_text
 
@@ -130,7 +130,8 @@ def plan_study(
         machines, cells: machines like this one for all cells of the spec's [sweep], or for so many cells like it.
         measured: also time the kernels (about a second), for time, memory and disk.
         pilot: replicates of each simulated cell that corrects the budget's risks where they are not exact; 0: none are
-            simulated; None: as many as some ten seconds allow, and none unless `measured`.
+            simulated, nor the replicates whose scatter says the standard errors of problems that are not Gaussian; None: as
+            many as some ten seconds allow, and none unless `measured`.
 
     Raises:
         SpecError: the spec has problems. InputError: a budget or grid that cannot be.
@@ -140,7 +141,7 @@ def plan_study(
     loaded = load_spec(spec, list(overrides))  # type: ignore[arg-type]
     alone = loaded.model_copy(update={"sweep": None})
     made = None if budget is None else _budget(alone, budget, batches, step_sizes, pilot, measured)
-    errors = tuple(expected_errors(alone))
+    errors = tuple(expected_errors(alone, rehearsal=_rehearsal(alone) if measured and pilot != 0 else None))
     if not measured:
         return StudyPlan(loaded, None, None, None, errors, made, None)
     from fastsgd.costs import cost_of_run, measure, study
@@ -170,6 +171,14 @@ def _budget(
         return Pilot(next(iter(spec.arm_specs().values())), start)
 
     return budget(spec, calls, batches, sizes, pilot, replicates)
+
+
+def _rehearsal(spec: Spec) -> Rehearsal | None:
+    """Where a run's errors do not follow from a Gaussian law, or its arms share their draws."""
+    from fastsgd.piloting import rehearse
+
+    exact = spec.problem.kind in ("quadratic", "ou")
+    return None if exact and not spec.arms else rehearse(spec)
 
 
 def _with_best(spec: Spec, of: Budget) -> Spec:

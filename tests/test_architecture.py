@@ -100,7 +100,7 @@ ALLOWED = {
     },
     "exporting": {"errors", "analysis", "store"},
     "costs": {"spec", "averages", "engine", "plan", "wave", "threads"},
-    "piloting": {"spec", "problems", "plan", "wave", "threads"},
+    "piloting": {"spec", "problems", "averages", "plan", "wave", "threads"},
     "planning": {"spec", "analysis", "figures", "costs", "piloting"},
     "experiments": {
         "errors",

@@ -223,6 +223,7 @@ def test_expected_errors_are_those_of_the_run(tmp_path, tables):
     rows = expected_errors(spec)
     report = fastsgd.ratio(fastsgd.run(spec, tmp_path / "run.h5"))
     assert len([r for r in rows if r.quantity in ("risk", "covariance")]) == 4 * len(spec.arms or [0])
+    assert all(row.known_to == (None if "at most" in row.quantity else 0) for row in rows)
     for row in rows:
         same = [r for r in report.rows if (r.arm, r.step) == (row.arm, row.step) and r.quantity == row.quantity]
         if row.quantity.startswith("risk ratio"):
@@ -233,6 +234,42 @@ def test_expected_errors_are_those_of_the_run(tmp_path, tables):
         slack = 0 if row.quantity.startswith("risk") else 1e-3  # R - 1 against R
         assert same.standard_error / same.predicted == pytest.approx(row.standard_error, rel=1e-9 + slack)
         assert row.for_one_percent == math.ceil((row.standard_error * math.sqrt(2000) / 0.01) ** 2)
+
+
+def test_errors_of_other_laws_come_from_a_rehearsal(tmp_path):
+    """Huber losses have heavier tails than the Gaussian: forecasts against the scatter of 4096 replicates, |z| < 4.5."""
+    from fastsgd.piloting import rehearse
+
+    tables = LINEAR | {
+        "problem": LINEAR["problem"] | {"family": "huber", "threshold": 0.5},
+        "sampling": {"batch": 1},
+        "step": {"size": 0.3},
+        "replicates": 4096,
+        "start": {"kind": "stationary"},
+        "record": {"steps": [60, 200], "average": {"burn_in": 40, "thin": 5}},
+        "arms": {"a": {}, "b": {"step.size": 0.15}},
+    }
+    spec = spec_of(tables)
+    run, worst = fastsgd.run(spec, tmp_path / "run.h5"), 0.0
+    rows = {(r.arm, r.quantity, r.step): r for r in fastsgd.ratio(run).rows}
+    gaussian = {(r.arm, r.quantity, r.step): r for r in expected_errors(spec)}
+    seen = 0
+    for row in expected_errors(spec, rehearsal=rehearse(spec)):
+        place = row.arm, row.quantity, row.step
+        if row.quantity == "covariance":
+            assert row.known_to is None
+            continue
+        said = rows[place].standard_error / rows[place].predicted
+        known = row.known_to * math.sqrt(1 + 2048 / 4096)
+        assert abs(row.standard_error / said - 1) < 4.5 * known
+        seen += 1
+        if row.arm != "all":
+            worst = max(worst, abs(gaussian[place].standard_error / said - 1) / known)
+            assert gaussian[place].known_to is None
+        else:
+            assert row.standard_error < gaussian["all", f"{row.quantity} (at most)", row.step].standard_error
+    assert seen == 9
+    assert worst > 6
 
 
 def test_the_command_line(tmp_path, capsys):

@@ -58,6 +58,13 @@ def budget_text(of: Budget) -> str:
     return "\n".join([*lines, *(f"note: {note}" for note in of.notes)])
 
 
+def _known(row: Expected) -> str:
+    """How well a standard error is known."""
+    if row.known_to is None:
+        return "at most" if "at most" in row.quantity else "Gaussian"
+    return "exact" if row.known_to == 0 else f"{row.known_to:.0%}"
+
+
 def _relative(choice: Choice) -> str:
     """Relative standard error of the risk of a choice; ? where it is not trusted."""
     if choice.error is None:
@@ -106,12 +113,12 @@ def study_text(study: dict[str, Any]) -> str:
 def errors_text(rows: Sequence[Expected], replicates: int, full: bool = False) -> str:
     """Standard errors of the ratios that the replicates will give."""
     number = tables.number
-    shown = [r for r in rows if full or r.quantity.startswith("risk")]
-    header = ("arm", "quantity", "step", "predicted", "s.e. of ratio", "detects", "replicates for 1 %")
+    shown = [r for r in rows if full or r.quantity != "covariance"]
+    header = ("arm", "quantity", "step", "predicted", "s.e. of ratio", "known to", "detects", "replicates for 1 %")
     body = (
         (
             r.arm, r.quantity, "all" if r.step is None else str(r.step), number(r.predicted),
-            number(r.standard_error, 3), f"{r.detectable:.1%}", str(r.for_one_percent),
+            number(r.standard_error, 3), _known(r), f"{r.detectable:.1%}", str(r.for_one_percent),
         )
         for r in shown
     )  # fmt: skip

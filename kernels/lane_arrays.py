@@ -1,4 +1,4 @@
-"""Arrays of vectors of lanes in compiled code, and the small array functions that a user's code may call on them."""
+"""Arrays of vectors of lanes in compiled code."""
 
 import functools
 
@@ -8,7 +8,7 @@ from numba.core.extending import box, intrinsic, models, register_model
 from numba.core.imputils import impl_ret_borrowed
 from numba.np.arrayobj import populate_array
 
-from ._jit import body, inner, overload
+from ._jit import body, inner
 from .vector import Vector
 from .views import workspaces
 
@@ -91,49 +91,3 @@ def makers(lanes):
         return array
 
     return empty, zeros
-
-
-def dot(a, b):
-    """a @ b of arrays of one or two axes, sums in the order of the elements, nothing fused, no BLAS."""
-    return a @ b
-
-
-@overload(dot)
-def _dot(a, b):
-    if not (isinstance(a, types.Array) and isinstance(b, types.Array)):
-        return None
-    return {(1, 1): _vectors, (2, 1): _matrix_vector, (1, 2): _vector_matrix, (2, 2): _matrices}.get((a.ndim, b.ndim))
-
-
-def _vectors(a, b):
-    total = 0.0
-    for i in range(a.size):
-        total += a[i] * b[i]
-    return total
-
-
-def _matrix_vector(a, b):
-    out = np.empty(a.shape[0])
-    for i in range(a.shape[0]):
-        total = 0.0
-        for j in range(a.shape[1]):
-            total += a[i, j] * b[j]
-        out[i] = total
-    return out
-
-
-def _vector_matrix(a, b):
-    out = np.zeros(b.shape[1])
-    for i in range(b.shape[0]):
-        for j in range(b.shape[1]):
-            out[j] += a[i] * b[i, j]
-    return out
-
-
-def _matrices(a, b):
-    out = np.zeros((a.shape[0], b.shape[1]))
-    for i in range(a.shape[0]):
-        for k in range(a.shape[1]):
-            for j in range(b.shape[1]):
-                out[i, j] += a[i, k] * b[k, j]
-    return out

@@ -19,6 +19,7 @@ from numba.core.extending import intrinsic
 
 from . import lane_math
 from ._jit import inline, overload
+from .lane_terms import are_lanes, term_of
 from .vector import Vector, _as_vector, _call, absolute, doubles, first_lane, select, sqrt, widest
 
 _0 = np.uint64(0)
@@ -48,6 +49,8 @@ def _named(name, arguments):
 def _formula(name, vector, original):
     """A function that has a formula on vectors; a number is a vector of one lane."""
     front = _named(name, "x")
+    # Of arrays of numbers Numba takes the C library's.
+    term = term_of(f"{original.__module__}.{name}", _by_lane(f"each_{name}", original), 1)
 
     @overload(front)
     def _compiled(x):
@@ -55,6 +58,8 @@ def _formula(name, vector, original):
             return lambda x: vector(x)
         if _numbers(x):
             return lambda x: first_lane(vector(doubles(np.float64(x), 1)), _0)
+        if are_lanes(x):
+            return lambda x: term(x)
         return lambda x: original(x)
 
     return front
@@ -63,11 +68,14 @@ def _formula(name, vector, original):
 def _exact(name, vector, original):
     """A function whose value on a number is the same on every machine."""
     front = _named(name, "x")
+    term = term_of(name, front, 1)
 
     @overload(front)
     def _compiled(x):
         if _doubles(x):
             return lambda x: vector(x)
+        if are_lanes(x):
+            return lambda x: term(x)
         return lambda x: original(x)
 
     return front
@@ -117,11 +125,14 @@ def _each_lane(function, arguments=1):
 
 def _by_lane(name, original):
     front, call = _named(name, "x"), _each_lane(original)
+    term = term_of(name, front, 1)
 
     @overload(front)
     def _compiled(x):
         if _doubles(x):
             return lambda x: call(x)
+        if are_lanes(x):
+            return lambda x: term(x)
         return lambda x: original(x)
 
     return front
@@ -129,11 +140,14 @@ def _by_lane(name, original):
 
 def _by_lane_2(name, original):
     front, call = _named(name, "x, y"), _each_lane(original, 2)
+    term = term_of(name, front, 2)
 
     @overload(front)
     def _compiled(x, y):
         if _doubles(x, y):
             return lambda x, y: call(x, y)
+        if are_lanes(x, y):
+            return lambda x, y: term(x, y)
         return lambda x, y: original(x, y)
 
     return front
@@ -194,8 +208,13 @@ def choose(condition, yes, no):
     raise NotImplementedError
 
 
+_chosen = term_of("choose", choose, 3)
+
+
 @overload(choose)
 def _choose(condition, yes, no):
+    if are_lanes(condition, yes, no):
+        return lambda condition, yes, no: _chosen(condition, yes, no)
     if any(isinstance(t, Vector) for t in (condition, yes, no)):
         return lambda condition, yes, no: _choose_lanes(condition, yes, no)
 
@@ -215,6 +234,8 @@ def where(condition, x, y):
 @overload(where)
 def _where(condition, x, y):
     if any(isinstance(t, Vector) for t in (condition, x, y)) or _numbers(condition, x, y):
+        return lambda condition, x, y: choose(condition, x, y)
+    if are_lanes(condition, x, y):
         return lambda condition, x, y: choose(condition, x, y)
     return lambda condition, x, y: np.where(condition, x, y)
 
@@ -297,6 +318,7 @@ def _logaddexp(a, b):
 def _elementwise(name, vector, original):
     """A formula of two numbers, for numbers as well."""
     front = _named(name, "x, y")
+    term = term_of(name, front, 2)
 
     @overload(front)
     def _compiled(x, y):
@@ -304,6 +326,8 @@ def _elementwise(name, vector, original):
             return lambda x, y: vector(_lanes_of(x, y), _lanes_of(y, x))
         if _numbers(x, y):
             return lambda x, y: first_lane(vector(doubles(np.float64(x), 1), doubles(np.float64(y), 1)), _0)
+        if are_lanes(x, y):
+            return lambda x, y: term(x, y)
         return lambda x, y: original(x, y)
 
     return front
@@ -331,7 +355,7 @@ def clip(x, low, high):
 
 @overload(clip)
 def _clip(x, low, high):
-    if _doubles(x, low, high) or _numbers(x, low, high):
+    if _doubles(x, low, high) or _numbers(x, low, high) or are_lanes(x, low, high):
         return lambda x, low, high: _minimum(_maximum(x, low), high)
     return lambda x, low, high: np.clip(x, low, high)
 
@@ -359,10 +383,13 @@ def power(x, y):
 def _power(x, y):
     if _doubles(x, y):
         return lambda x, y: _pow_lanes(x, y)
+    if are_lanes(x, y):
+        return lambda x, y: _power_term(x, y)
     return lambda x, y: x**y
 
 
 _pow_lanes = _each_lane(c_library.pow, 2)
+_power_term = term_of("power", power, 2)
 
 
 def whole_power(n):

@@ -13,8 +13,9 @@ import ast
 import copy
 
 _SAME = ("size", "shape", "ndim", "itemsize", "nbytes")
-_ARRAYS = ("empty", "zeros")
 _RESULT = "fastsgd_result"
+_HARMLESS = {"len", "range", "enumerate", "zip", "min", "max", "abs", "float", "int", "bool", "round"}
+_HARMLESS |= {f"fastsgd_{name}" for name in ("dot", "sum", "sqrt", "power", *(f"power_{n}" for n in range(65)))}
 
 
 class Unfit(Exception):
@@ -49,8 +50,12 @@ class Common(ast.NodeTransformer):
 
     def visit_Call(self, node):
         self.generic_visit(node)
-        if isinstance(node.func, ast.Attribute) and node.func.attr == "dot" and len(node.args) == 1:
-            return _call("dot", node, node.func.value, node.args[0])
+        if isinstance(node.func, ast.Attribute) and not node.keywords:
+            method = node.func.attr, len(node.args)
+            if method == ("dot", 1):
+                return _call("dot", node, node.func.value, node.args[0])
+            if method == ("sum", 0):
+                return _call("sum", node, node.func.value)
         return node
 
     def visit_AugAssign(self, node):
@@ -93,6 +98,13 @@ def _let(name, value, like):
     return ast.copy_location(ast.Assign([ast.Name(name, ast.Store())], value), like)
 
 
+def _kept(node):
+    """What is to be given a name: an array in place of an expression of arrays."""
+    if isinstance(node, ast.Tuple):
+        node.elts = [_kept(e) for e in node.elts]
+    return _call("kept", node, node) if isinstance(node, ast.BinOp | ast.UnaryOp | ast.Call | ast.IfExp) else node
+
+
 class _Rename(ast.NodeTransformer):
     def __init__(self, table):
         self.table = table
@@ -127,7 +139,7 @@ class Lanes:
             node.fastsgd = place
             if isinstance(node, ast.Name):
                 self.places.setdefault(node.id, []).append(node)
-        self.indices = self._only_indices()
+        self.indices, self.steady = self._only_indices(), _steady(self.tree)
         size = -1
         while len(self.varying) != size:
             size = len(self.varying)
@@ -272,7 +284,8 @@ class Lanes:
             raise Unfit(node, f"`{what}` in a branch that differs from replicate to replicate")
         for field, value in ast.iter_fields(node):
             if isinstance(value, ast.expr):
-                setattr(node, field, self._expression(value, mask))
+                found = self._expression(value, mask)
+                setattr(node, field, _kept(found) if isinstance(node, ast.Return) else found)
         return [node]
 
     def _assignment(self, node, mask):
@@ -282,6 +295,8 @@ class Lanes:
         stores = [t for target in targets for t in ast.walk(target) if isinstance(t, ast.Subscript)]
         if mask is None or not any(isinstance(t.ctx, ast.Store) for t in stores):
             node.value = self._expression(node.value, mask)
+            if not isinstance(node, ast.AugAssign) and not stores and not self._stays(targets, node.value):
+                node.value = _kept(node.value)
             return node
         target = targets[0]
         if len(targets) > 1 or not isinstance(target, ast.Subscript) or isinstance(target.slice, ast.Slice):
@@ -291,6 +306,12 @@ class Lanes:
             value = ast.copy_location(ast.BinOp(_loaded(target), node.op, value), node)
         chosen = _call("choose", node, ast.Name(mask, ast.Load()), value, old)
         return ast.copy_location(ast.Assign([target], chosen), node)
+
+    def _stays(self, targets, value):
+        """Whether a name may stand for an expression of arrays, which is computed again where the name is read."""
+        once = len(targets) == 1 and isinstance(targets[0], ast.Name) and targets[0].id not in self.arguments
+        once = once and sum(isinstance(n.ctx, ast.Store) for n in self.places.get(targets[0].id, [])) == 1
+        return once and self.steady and not any(isinstance(n, ast.Call | ast.IfExp) for n in ast.walk(value))
 
     def _branch(self, node, mask):
         test = self._fresh("test")
@@ -309,7 +330,7 @@ class Lanes:
                 continue
             a, b = (ast.Name(table.get(name, name), ast.Load()) for table in (yes, no))
             if self._set_elsewhere(name, node) or (name in sure_yes and name in sure_no):
-                merged.append(_let(name, _call("choose", node, ast.Name(test, ast.Load()), a, b), node))
+                merged.append(_let(name, _kept(_call("choose", node, ast.Name(test, ast.Load()), a, b)), node))
             else:  # it has no value in the other lanes, so nothing reads it there
                 merged.append(_let(name, a if name in yes else b, node))
         return out + merged
@@ -400,6 +421,8 @@ class _Expressions(ast.NodeTransformer):
         node.args = [self.visit(a) for a in node.args]
         node.keywords = [self.visit(k) for k in node.keywords]
         if array:
+            if array.endswith("_like"):
+                return _call(f"{array.removesuffix('_like')}_lanes", node, _call("count", node, *node.args))
             return _call(f"{array}_lanes", node, *node.args)
         if not isinstance(node.func, ast.Name) or node.func.id in function.local:
             node.func = self.visit(node.func) if isinstance(node.func, ast.Attribute) else node.func
@@ -414,7 +437,34 @@ class _Expressions(ast.NodeTransformer):
             if stores and self.mask is not None:
                 raise Unfit(node, f"a call of {node.func.id}, which writes to an array, in a branch")
             node.func.id = name
+            node.args = [_kept(a) for a in node.args]
         return node
+
+
+def _steady(tree):
+    """Whether a function surely changes no array but its last argument, which it does not read."""
+    out, allowed, numbers = tree.args.args[-1].arg if tree.args.args else "", set(), set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store):
+            if not isinstance(node.value, ast.Name) or node.value.id != out:
+                return False
+            allowed.add(node.value)
+        elif isinstance(node, ast.Attribute) and node.attr in _SAME:
+            allowed.add(node.value)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            if node.func.id not in _HARMLESS:
+                return False
+            allowed |= set(node.args) if node.func.id == "len" else set()
+        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+            numbers |= {t.id for t in node.targets if isinstance(t, ast.Name)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and node.id == out and node not in allowed:
+            return False
+        if isinstance(node, ast.AugAssign):
+            # An array changes in place.
+            if isinstance(node.target, ast.Subscript) or getattr(node.target, "id", "") not in numbers:
+                return False
+    return True
 
 
 def _ends(body):

@@ -17,10 +17,11 @@ import types
 import numpy as np
 from numba.core.registry import cpu_target
 
-from . import lane_arrays, lane_calls
+from . import lane_arrays, lane_calls, lane_terms
 from ._jit import body, uncached
 from .lane_source import Common, Lanes, Unfit, writes
 
+_ARRAYS = "empty", "zeros", "empty_like", "zeros_like"
 _FUTURE = sum(getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
 
 _CALLS = {
@@ -31,11 +32,14 @@ _CALLS = {
     "fastsgd_number": lane_calls.number,
     "fastsgd_power": lane_calls.power,
     "fastsgd_sqrt": lane_calls.SQUARE_ROOT,
-    "fastsgd_dot": lane_arrays.dot,
+    "fastsgd_dot": lane_terms.dot,
+    "fastsgd_kept": lane_terms.kept,
+    "fastsgd_sum": lane_terms.total,
+    "fastsgd_count": lane_terms.count,
 }
 
 
-_FRONTS = lane_calls.FRONTS | {vars(np)["dot"]: lane_arrays.dot}
+_FRONTS = lane_calls.FRONTS | {vars(np)["dot"]: lane_terms.dot, np.sum: lane_terms.total}
 
 
 class _Library(types.ModuleType):
@@ -183,8 +187,8 @@ class Rewriting:
             arrays = {}
             for name, value in space.items():
                 if value is np or value is _LIBRARIES[np]:
-                    arrays |= {f"{name}.{array}": array for array in ("empty", "zeros")}
-            arrays |= {n: v.__name__ for n, v in space.items() if v is np.empty or v is np.zeros}
+                    arrays |= {f"{name}.{array}": array for array in _ARRAYS}
+            arrays |= {n: v.__name__ for n, v in space.items() if any(v is getattr(np, a) for a in _ARRAYS)}
 
             def helper(name, vary):
                 value = space.get(name)

@@ -18,7 +18,7 @@ from numba.core import types
 from numba.core.extending import intrinsic
 
 from . import lane_math
-from ._jit import inline, overload
+from ._jit import body, inline, overload
 from .lane_terms import are_lanes, term_of
 from .vector import Vector, _as_vector, _call, absolute, doubles, first_lane, select, sqrt, widest
 
@@ -407,7 +407,16 @@ def whole_power(n):
     lines.append(f"    return {result or 'x * 0.0 + 1.0'}")
     space = {"__name__": __name__}
     exec("\n".join(lines), space)
-    return inline(space[f"power_{n}"])
+    front, compiled = _named(f"power_{n}", "x"), body(space[f"power_{n}"])
+    term = term_of(f"power_{n}", compiled, 1)
+
+    @overload(front)
+    def _compiled(x):
+        if are_lanes(x):
+            return lambda x: term(x)
+        return lambda x: compiled(x)
+
+    return front
 
 
 @overload(builtins.abs)

@@ -139,7 +139,7 @@ class Lanes:
             node.fastsgd = place
             if isinstance(node, ast.Name):
                 self.places.setdefault(node.id, []).append(node)
-        self.indices, self.steady = self._only_indices(), _steady(self.tree)
+        self.indices, self.steady, self.numbers = self._only_indices(), _steady(self.tree), _numbers(self.tree)
         size = -1
         while len(self.varying) != size:
             size = len(self.varying)
@@ -295,7 +295,9 @@ class Lanes:
         stores = [t for target in targets for t in ast.walk(target) if isinstance(t, ast.Subscript)]
         if mask is None or not any(isinstance(t.ctx, ast.Store) for t in stores):
             node.value = self._expression(node.value, mask)
-            if not isinstance(node, ast.AugAssign) and not stores and not self._stays(targets, node.value):
+            if isinstance(node, ast.AugAssign):
+                return self._changed(node, mask)
+            if not stores and not self._stays(targets, node.value):
                 node.value = _kept(node.value)
             return node
         target = targets[0]
@@ -306,6 +308,14 @@ class Lanes:
             value = ast.copy_location(ast.BinOp(_loaded(target), node.op, value), node)
         chosen = _call("choose", node, ast.Name(mask, ast.Load()), value, old)
         return ast.copy_location(ast.Assign([target], chosen), node)
+
+    def _changed(self, node, mask):
+        """`x += y` of what may be an array, which changes in place."""
+        name = {ast.Add: "iadd", ast.Sub: "isub", ast.Mult: "imul", ast.Div: "itruediv"}.get(type(node.op))
+        if mask is not None or name is None or not isinstance(node.target, ast.Name) or node.target.id in self.numbers:
+            return node
+        value = _call(name, node, _loaded(node.target), node.value)
+        return ast.copy_location(ast.Assign([node.target], value), node)
 
     def _stays(self, targets, value):
         """Whether a name may stand for an expression of arrays, which is computed again where the name is read."""
@@ -441,9 +451,15 @@ class _Expressions(ast.NodeTransformer):
         return node
 
 
+def _numbers(tree):
+    """Names that are a number somewhere, so are never an array."""
+    given = [n for n in ast.walk(tree) if isinstance(n, ast.Assign) and isinstance(n.value, ast.Constant)]
+    return {t.id for node in given for t in node.targets if isinstance(t, ast.Name)}
+
+
 def _steady(tree):
     """Whether a function surely changes no array but its last argument, which it does not read."""
-    out, allowed, numbers = tree.args.args[-1].arg if tree.args.args else "", set(), set()
+    out, allowed, numbers = tree.args.args[-1].arg if tree.args.args else "", set(), _numbers(tree)
     for node in ast.walk(tree):
         if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store):
             if not isinstance(node.value, ast.Name) or node.value.id != out:
@@ -455,15 +471,12 @@ def _steady(tree):
             if node.func.id not in _HARMLESS:
                 return False
             allowed |= set(node.args) if node.func.id == "len" else set()
-        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
-            numbers |= {t.id for t in node.targets if isinstance(t, ast.Name)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and node.id == out and node not in allowed:
             return False
-        if isinstance(node, ast.AugAssign):
-            # An array changes in place.
-            if isinstance(node.target, ast.Subscript) or getattr(node.target, "id", "") not in numbers:
-                return False
+        # An array changes in place.
+        if isinstance(node, ast.AugAssign) and getattr(node.target, "id", "") not in numbers:
+            return False
     return True
 
 

@@ -211,26 +211,35 @@ def _operator(symbol):
         return (lambda a, b: make(a, b)) if are_lanes(a, b) else None
 
 
-def _in_place(symbol, plain):
-    @overload(symbol)
+def _in_place(name):
+    """What stands for `a += b` and the like, where a may be an array: returns a."""
+    symbol, changed = getattr(operator, name), getattr(operator, f"i{name}")
+
+    def front(a, b):
+        raise NotImplementedError
+
+    @overload(front)
     def _compiled(a, b):
         if not is_lane_array(a) or not are_lanes(a, b):
-            return None
+            return lambda a, b: changed(a, b)
 
         def change(a, b):
             value = kept(b)
             for i in range(a.size):
-                a[i] = plain(a[i], item(value, i))
+                a[i] = symbol(a[i], item(value, i))
             return a
 
         return change
 
+    return front
+
+
+IN_PLACE = {f"fastsgd_i{name}": _in_place(name) for name in ("add", "sub", "mul", "truediv")}
+
 
 def _operators():
-    for symbol in "add sub mul truediv lt le gt ge eq ne".split():
-        _operator(getattr(operator, symbol))
-    for symbol in "add sub mul truediv".split():
-        _in_place(getattr(operator, f"i{symbol}"), getattr(operator, symbol))
+    for name in ("add", "sub", "mul", "truediv", "lt", "le", "gt", "ge", "eq", "ne"):
+        _operator(getattr(operator, name))
 
 
 _operators()
@@ -261,10 +270,8 @@ def _set(array, where, value):
 
             def assign(array, where, value):
                 start, stop, step = where.indices(array.size)
-                k = 0
-                for j in range(start, stop, step):
+                for k, j in enumerate(range(start, stop, step)):
                     array[j] = item(value, k)
-                    k += 1
 
         return assign
     if is_lane_array(array) and isinstance(value, LaneTerm):

@@ -297,35 +297,33 @@ def panel_gather(typingctx, panel, array, index, x):
 
 
 @intrinsic(prefer_literal=True)
-def store_columns(typingctx, array, i0, i1, i2, i3, i4, i5, i6, i7, out, at, stride):
-    """out[at + j * stride + row] = array[i_row + j] for the 8 rows from i0, ..., i7 on and j = 0 .. 7."""
-    vector = Vector("f", 8)
-
-    def shuffled(builder, a, b, mask):
-        return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(_I32, 8), mask))
+def store_columns(typingctx, array, i0, i1, i2, i3, i4, i5, i6, i7, out, at, stride, columns):
+    """out[at + j * stride + row] = array[i_row + j] for the 8 rows from i0, ..., i7 on and j below `columns`, 4 or 8."""
+    half, vector = Vector("f", 4), Vector("f", 8)
 
     def emit(context, builder, sig, args):
-        source, *starts, target, first, step = args
-        half, columns = Vector("f", 4), []
-        for part in (0, 4):
-            # Rows i and i + 4 go into one vector on the way from memory; two rounds of swaps transpose blocks of 4 x 4.
-            quarters = []
-            for start in starts:
-                at = builder.add(start, ir.Constant(start.type, part))
-                quarters.append(builder.load(_pointer(context, builder, sig.args[0], source, at, half), align=8))
-            joined = ir.Constant(ir.VectorType(_I32, 8), list(range(8)))
-            rows = [builder.shuffle_vector(quarters[i], quarters[i + 4], joined) for i in range(4)]
-            for bit in (1, 2):
-                low = [lane if not lane & bit else 8 + lane - bit for lane in range(8)]
-                high = [lane + bit if not lane & bit else 8 + lane for lane in range(8)]
-                for i in range(4):
-                    if not i & bit:
-                        a, b = rows[i], rows[i | bit]
-                        rows[i], rows[i | bit] = shuffled(builder, a, b, low), shuffled(builder, a, b, high)
-            columns += rows
-        for j in range(8):
-            where = builder.add(first, builder.mul(step, ir.Constant(step.type, j)))
-            builder.store(columns[j], _pointer(context, builder, sig.args[9], target, where, vector), align=8)
+        source, *starts, target, first, step, _ = args
+
+        def shuffled(a, b, order):
+            return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(_I32, 8), order))
+
+        def joined(row, other, part):
+            """Four elements of a row and four of another, put together on the way from memory."""
+            places = (builder.add(starts[i], ir.Constant(starts[i].type, part)) for i in (row, other))
+            ends = (_pointer(context, builder, sig.args[0], source, place, half) for place in places)
+            return builder.shuffle_vector(*(builder.load(end, align=8) for end in ends), four)
+
+        four = ir.Constant(ir.VectorType(_I32, 8), list(range(8)))
+        for part in range(0, columns.literal_value, 4):
+            pairs = []  # elements 0 and 2, and 1 and 3, of the first four rows and of the others
+            for base in (0, 4):
+                a, b = joined(base, base + 2, part), joined(base + 1, base + 3, part)
+                pairs.append([shuffled(a, b, [k + i // 2 * 2 + i % 2 * 8 for i in range(8)]) for k in (0, 1)])
+            for j in range(4):
+                order = [lane + lane // 2 * 2 + j // 2 * 2 for lane in range(4)]
+                column = shuffled(pairs[0][j % 2], pairs[1][j % 2], order + [8 + lane for lane in order])
+                where = builder.add(first, builder.mul(step, ir.Constant(step.type, part + j)))
+                builder.store(column, _pointer(context, builder, sig.args[9], target, where, vector), align=8)
         return context.get_dummy_value()
 
-    return types.void(array, *[types.uint64] * 8, out, types.uint64, types.uint64), emit
+    return types.void(array, *[types.uint64] * 8, out, types.uint64, types.uint64, columns), emit

@@ -27,6 +27,7 @@ from .stream import Stream
 _IMPORT = re.compile(r"from fastsgd\.kernels\.own_functions import [\w, ]+\n")
 _PARAMS = types.Array(types.float64, 1, "C")
 _ROW = 8  # replicates whose samples stand side by side: as many as a block of rows that is turned has
+_LONG = 64  # features
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _PLACE = re.compile(r'File "([^"]*)", line (\d+)')
 SIMULATOR, POOL = "simulator", "pool"
@@ -49,7 +50,7 @@ class Kernels(NamedTuple):
     """Compiled kernels.
 
     scalar: module of `own_simulator` or `own_pool`, one replicate at a time: all but `advance` in any case.
-    lanes: `advance` of `own_lanes_simulator`, replicates side by side; on a pool a function of (batch, weighted) that gives
+    lanes: `advance` of `own_lanes_simulator`, replicates side by side; on a pool of (batch, weighted, features) that gives
     (replicates of a block, `advance` of `own_lanes_pool`). None if the gradient does not work on lanes; reason: why.
     mean_hessian: the Hessian's function of (theta, out) or (theta, params, out), or None.
     """
@@ -177,7 +178,7 @@ def _lanes(key, gradient, with_params):
 
 
 def _pool_lanes(key, gradient, with_params):
-    """(a function of (batch, weighted), "") for a pool, or (None, why it cannot be).
+    """(a function of (batch, weighted, features), "") for a pool, or (None, why it cannot be).
 
     A gradient that reads what it has written to `out` gets memory for it.
     """
@@ -193,9 +194,10 @@ def _pool_lanes(key, gradient, with_params):
 
     how, reason = _route("own_lanes_pool", key, gradient, [written, read])
 
-    def of(batch, weighted):
-        # Few samples leave lanes of a wide vector idle.
-        replicates, side = (_ROW, wide // _ROW) if batch > 2 else (LANES, 1)
+    def of(batch, weighted, features):
+        # Few samples leave lanes of a wide vector idle; long rows side by side do not fit into the first-level cache.
+        fits = features <= _LONG
+        replicates, side = (_ROW, wide // _ROW if fits else 2) if batch > 2 else (LANES if fits else _ROW, 1)
         function = _rewritten(gradient, with_params, replicates * side)
         constants = {"REPLICATES": replicates, "SIDE": side, "WEIGHTED": int(weighted)}
         named = f"{key} {how} {replicates} {side} {weighted}"

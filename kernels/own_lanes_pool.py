@@ -16,14 +16,14 @@ from fastsgd.kernels.parallel import parallel
 from fastsgd.kernels.vector import fma, load, store
 
 _LANES = REPLICATES * SIDE
-_0, _1, _2, _3, _4, _8 = (np.uint64(i) for i in (0, 1, 2, 3, 4, 8))
+_0, _1, _2, _3, _4, _7, _8 = (np.uint64(i) for i in (0, 1, 2, 3, 4, 7, 8))
 _V, _S, _W = np.uint64(REPLICATES), np.uint64(SIDE), np.uint64(REPLICATES * SIDE)
-_NEAR = 2**16  # doubles; a pool up to this size stays in the second-level cache by itself
 
 
 @inline
-def _turned(pool, width, index, places, at, left, far, later, sample):
+def _turned(pool, width, features, index, places, at, left, far, later, sample):
     """The rows of SIDE samples of each replicate, as vectors; `left` of the longest batch; ask for those from `later` on."""
+    whole, rest = features & ~_7, features & _7
     for s in range(_S):
         # What a batch has not, is not added: any row will do.
         i = at + s if s < left else at
@@ -38,35 +38,44 @@ def _turned(pool, width, index, places, at, left, far, later, sample):
             w = v + _4
             o4, o5 = np.uint64(index[places[w] + i]) * width, np.uint64(index[places[w + _1] + i]) * width
             o6, o7 = np.uint64(index[places[w + _2] + i]) * width, np.uint64(index[places[w + _3] + i]) * width
-            for j in range(_0, width, _8):
-                to = j * _W + s * _V + v
-                store_columns(pool, o0 + j, o1 + j, o2 + j, o3 + j, o4 + j, o5 + j, o6 + j, o7 + j, sample, to, _W)
+            to = s * _V + v
+            for j in range(_0, whole, _8):
+                store_columns(pool, o0 + j, o1 + j, o2 + j, o3 + j, o4 + j, o5 + j, o6 + j, o7 + j, sample, to, _W, 8)
+                to += _8 * _W
+            j = whole
+            if rest > _4:
+                store_columns(pool, o0 + j, o1 + j, o2 + j, o3 + j, o4 + j, o5 + j, o6 + j, o7 + j, sample, to, _W, 8)
+            elif rest > _0:
+                store_columns(pool, o0 + j, o1 + j, o2 + j, o3 + j, o4 + j, o5 + j, o6 + j, o7 + j, sample, to, _W, 4)
 
 
 @parallel
-def advance(block, delta, row, optimum, params, pool, features, pitch, index, weight, size, inverse, etas, column):
+def advance(block, delta, row, optimum, params, pool, features, far, pitch, index, weight, size, inverse, etas, column):
     """Advance the replicates of one block of REPLICATES of a part of a segment, in place.
 
     delta float64[A, R, d] and row, the first replicate of the part; optimum float64[d]; params float64[m]; pool
-    float64[n, width], rows of `features` numbers and zeros up to a whole cache line, aligned; index uint32, flat
-    [replicates, steps, pitch] and some more, of the part, numbers of rows everywhere; weight float64 likewise (if WEIGHTED,
-    else any); size int64[replicates, steps], samples of a batch; inverse: what sums are multiplied by; etas float64[A, .] and
-    column, where the part's steps begin in them.
+    float64[n, width], rows of `features` numbers and zeros up to a whole cache line, aligned; far: whether rows are to be
+    asked for before they are needed; index uint32, flat [replicates, steps, pitch] and some more, of the part, numbers of
+    rows everywhere; weight float64 likewise (if WEIGHTED, else any); size int64[replicates, steps], samples of a batch (all
+    the same if not WEIGHTED); inverse: what sums are multiplied by; etas float64[A, .] and column, where the part's steps
+    begin in them.
     """
     arms, _, d = delta.shape
     replicates, steps = size.shape
     first = block * REPLICATES
     here = min(REPLICATES, replicates - first)
-    flat, width, far = pool.reshape(-1), np.uint64(pool.shape[1]), pool.size > _NEAR
+    flat, width = pool.reshape(-1), np.uint64(pool.shape[1])
     items = d * REPLICATES
     state, theta = workspace(arms * items), workspace(arms * items)
     sums, g, turned = workspace(3 * arms * items), workspace(d * _LANES), workspace(pool.shape[1] * _LANES)
     for at in range(arms * items):
         sums[at] = -0.0  # nothing, in sums: -0.0 + x is x
     order, sizes, weights = np.empty(_LANES), np.empty(_LANES), np.zeros(_LANES)
-    places = np.zeros(_V, np.uint64)
+    places, most = np.zeros(_V, np.uint64), np.uint64(size[first, 0])
     for lane in range(_W):
-        order[lane] = np.float64(lane // _V)
+        order[lane], sizes[lane] = np.float64(lane // _V), np.float64(most)
+    for v in range(_V):
+        places[v] = np.uint64((first + min(np.int64(v), here - 1)) * steps) * pitch
     for a in range(arms):
         for v in range(here):
             for j in range(d):
@@ -75,18 +84,18 @@ def advance(block, delta, row, optimum, params, pool, features, pitch, index, we
             at = np.uint64(a * items + j * REPLICATES)
             store(theta, at, load(state, at, REPLICATES) + optimum[j])
     for k in range(steps):
-        most = _0
-        for v in range(_V):
-            of = first + min(np.int64(v), here - 1)
-            places[v] = np.uint64(of * steps + k) * pitch
-            most = max(most, np.uint64(size[of, k]))
-            for s in range(_S):
-                sizes[s * _V + v] = np.float64(size[of, k])
+        if WEIGHTED:
+            most = _0
+            for v in range(_V):
+                of = first + min(np.int64(v), here - 1)
+                most = max(most, np.uint64(size[of, k]))
+                for s in range(_S):
+                    sizes[s * _V + v] = np.float64(size[of, k])
         before, total, other = 0, arms * items, 2 * arms * items
         for i in range(_0, most, _S):
             later = i + _S if i + _S < most else pitch
             ask = far and (later < pitch or k + 1 < steps)
-            _turned(flat, width, index, places, i, most - i, ask, later, turned)
+            _turned(flat, width, np.uint64(features), index, places, i, most - i, ask, later, turned)
             live = load(order, _0, _LANES) < load(sizes, _0, _LANES) - np.float64(i)
             if WEIGHTED:
                 for v in range(_V):
@@ -109,6 +118,8 @@ def advance(block, delta, row, optimum, params, pool, features, pitch, index, we
                 moved = fma(minus_eta, ghat, load(state, at, REPLICATES))
                 store(state, at, moved)
                 store(theta, at, moved + optimum[j])
+        for v in range(_V):
+            places[v] += pitch
     for a in range(arms):
         for v in range(here):
             for j in range(d):

@@ -20,6 +20,7 @@ from numba.core.registry import cpu_target
 from . import lane_arrays, lane_calls, lane_terms
 from ._jit import body, uncached
 from .lane_source import Common, Lanes, Unfit, writes
+from .lane_zeros import unread
 
 _ARRAYS = "empty", "zeros", "empty_like", "zeros_like"
 _FUTURE = sum(getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
@@ -36,6 +37,7 @@ _CALLS = {
     "fastsgd_kept": lane_terms.kept,
     "fastsgd_sum": lane_terms.total,
     "fastsgd_count": lane_terms.count,
+    **lane_terms.IN_PLACE,
 }
 
 
@@ -199,6 +201,7 @@ class Rewriting:
                 space[new] = made
                 return new, stores
 
+            unread(tree)
             tree = Lanes(tree, vary, helper, arrays).convert()
             space["fastsgd_empty_lanes"], space["fastsgd_zeros_lanes"] = lane_arrays.makers(self.lanes)
         made = _defined(tree, space, function.__code__.co_filename)

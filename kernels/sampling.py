@@ -42,5 +42,5 @@ def lay_out(state, arms, rows, samples, number):
                 i = (a * length + top) * _W + lane
                 store_columns(
                     state, i, i + _W, i + _2 * _W, i + _3 * _W, i + _4 * _W, i + _5 * _W, i + _6 * _W, i + _7 * _W,
-                    samples.x, to + a * samples.room + lane * length + top, length,
+                    samples.x, to + a * samples.room + lane * length + top, length, 8,
                 )  # fmt: skip

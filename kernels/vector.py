@@ -45,8 +45,8 @@ class Vector(types.Type):
     # A number is as good as a vector that has it in every lane: `total = 0.0` may be followed by `total += x`. So is a
     # vector of fewer lanes, again and again.
     def can_convert_from(self, typingctx, other):
-        numbers = isinstance(other, types.Boolean) or (self.kind in "fs" and isinstance(other, types.Number))
-        numbers = numbers and self.kind in "fsb"
+        given = {"f": types.Number | types.Boolean, "s": types.Number | types.Boolean, "b": types.Boolean}
+        numbers = isinstance(other, given.get(self.kind, ()))
         narrower = isinstance(other, Vector) and other.kind == self.kind and self.lanes % other.lanes == 0
         return Conversion.safe if numbers or narrower else None
 

@@ -26,6 +26,13 @@ def summed(theta, sample, out):      # reads what it has written
         out[j] = 0.0
     for j in range(theta.size):
         out[j] += math.tanh(theta[j] - sample[j])
+        out[j] += 0.125 * theta[j]
+
+@njit
+def whole(theta, sample, out):       # expressions of whole arrays
+    p = 1.0 / (1.0 + math.exp(-(sample[:-1] @ theta)))
+    g = (p - sample[-1]) * sample[:-1]
+    out[:] = g + 0.125 * theta
 
 @njit
 def twice(theta, sample, out):       # writes an element twice, and one by a negative index

@@ -26,7 +26,7 @@ def the_same_alone(arm, pilot, kind):
     return one
 
 
-@pytest.mark.parametrize("gradient", ["summed", "twice", "logistic"])
+@pytest.mark.parametrize("gradient", ["summed", "twice", "logistic", "whole"])
 @pytest.mark.parametrize("design", ["without-replacement", "bernoulli"])
 def test_forms_of_a_gradient_on_a_pool(folder, gradient, design):
     from fastsgd.kernels.own import POOL

@@ -34,6 +34,7 @@ def summed(theta, sample, out):      # reads what it has written
         out[j] = 0.0
     for j in range(theta.size):
         out[j] += tanh(theta[j] - sample[j])
+        out[j] += 0.125 * theta[j]
 
 
 rng = np.random.default_rng(1)
@@ -50,14 +51,14 @@ rest = np.zeros(1), size, 1.0 / batch, np.full((1, steps), 0.05), 0
 for name in ("direct", "summed"):
     made = own.make(own.POOL, name, own.Functions(globals()[name]))
     assert made.lanes is not None, made.reason
-    rows, advance = made.lanes(batch, False)
+    rows, advance = made.lanes(batch, False, d)
     one = np.zeros((1, replicates, d))
     made.scalar.advance(8, 8, one, 0, np.zeros(d), np.zeros(0), samples, *drawn, False, *rest)
     for threads in (1, 2):
         numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
         for _ in range(10):
             found = np.zeros((1, replicates, d))
-            advance(-(-replicates // rows), found, 0, np.zeros(d), np.zeros(0), pool, d, *drawn, *rest)
+            advance(-(-replicates // rows), found, 0, np.zeros(d), np.zeros(0), pool, d, True, *drawn, *rest)
             assert np.array_equal(found, one)
     assert np.ptp(one) > 0.05
     print(name, next(own._folder().glob(f"{own._name('own_lanes_pool', name)}.route")).read_text().split()[0])

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fastsgd.problems.base import Arm
 
 _SAMPLES = 2**18  # drawn at once, about: they stay in a cache until they are used
+_STEPS = 64  # drawn at once, about: beginning and ending a part costs as much as a step or two
 _STATE = 2**24  # entries of permutations kept at once
 _BEHIND = 64  # indices that a kernel may read behind the last batch
 
@@ -86,7 +87,7 @@ class Sampler:
         self, replicates: int, steps: int, seed: int, first_replicate: int, first_step: int, tasks: int
     ) -> Iterator[Part]:
         """All batches of a segment, a part at a time: some replicates from the first step to the last, then others."""
-        most = max(tasks, _SAMPLES // self._pitch)
+        most = max(tasks, _SAMPLES // (self._pitch * min(steps, _STEPS)))
         if self._draws.epochs:
             most = min(most, max(_STATE // self._draws.n, tasks))
         rows = min(replicates, most)
@@ -143,7 +144,7 @@ class EqualSampler:
 
         b = self._batch
         code = {"without-replacement": WITHOUT_REPLACEMENT, "with-replacement": WITH_REPLACEMENT}[self._design]
-        rows = min(replicates, max(LANES * numba.get_num_threads(), _SAMPLES // b))
+        rows = min(replicates, max(2 * LANES * numba.get_num_threads(), _SAMPLES // (b * min(steps, _STEPS))))
         ahead = max(1, min(steps, _SAMPLES // (b * rows)))
         if len(self._memory) < rows * ahead * b + _BEHIND:
             self._memory = np.zeros(rows * ahead * b + _BEHIND, np.uint32)

@@ -63,10 +63,12 @@ class Rehearsal:
     """Some replicates of a spec as it is, with other random numbers: what their scatter says of a run.
 
     Attributes:
-        risk: float64[A, R, S]; average: time-averaged risk float64[A, R], None without; NaN where one diverged.
+        risk: float64[A, R, S]; average: time-averaged risk float64[A, R], None without; final: theta - theta* at the last
+            recorded step, float64[A, R, d]; NaN where one diverged.
     """
 
     risk: Array
+    final: Array
     average: Array | None
 
 
@@ -86,7 +88,7 @@ def rehearse(spec: Spec) -> Rehearsal | None:
 
 
 def _simulated(spec: Spec, replicates: int, problem: problems.Problem | None = None) -> Rehearsal:
-    risks, means = [], []
+    risks, ends, means = [], [], []
     with kernel_lock, np.errstate(over="ignore", invalid="ignore"):
         use_threads(None)
         plan = make_plan(spec, problem=problem)
@@ -96,9 +98,12 @@ def _simulated(spec: Spec, replicates: int, problem: problems.Problem | None = N
             while not wave.done:
                 wave.advance(max(1, SEGMENT // work))
             risks.append(wave.risk)
+            ends.append(wave.final)
             if plan.samples is not None and wave.sums is not None:
                 means.append(averages.risk_rows(plan.samples, wave.sums)[0])
-    return Rehearsal(np.concatenate(risks, axis=1), np.concatenate(means, axis=1) if means else None)
+    return Rehearsal(
+        np.concatenate(risks, axis=1), np.concatenate(ends, axis=1), np.concatenate(means, axis=1) if means else None
+    )
 
 
 def _own_seed(seed: int | None, *cell: float) -> int:

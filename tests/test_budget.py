@@ -256,7 +256,7 @@ def test_errors_of_other_laws_come_from_a_rehearsal(tmp_path):
     seen = 0
     for row in expected_errors(spec, rehearsal=rehearse(spec)):
         place = row.arm, row.quantity, row.step
-        if row.quantity == "covariance":
+        if row.quantity == "covariance" and row.step == 60:
             assert row.known_to is None
             continue
         said = rows[place].standard_error / rows[place].predicted
@@ -268,7 +268,7 @@ def test_errors_of_other_laws_come_from_a_rehearsal(tmp_path):
             assert gaussian[place].known_to is None
         else:
             assert row.standard_error < gaussian["all", f"{row.quantity} (at most)", row.step].standard_error
-    assert seen == 9
+    assert seen == 11
     assert worst > 6
 
 

@@ -24,10 +24,13 @@ FALSE_ALARM = 1e-4
 
 
 class Rehearsal(Protocol):
-    """Risks float64[A, R, S], and their time averages float64[A, R], of some replicates of the spec."""
+    """Risks float64[A, R, S], their time averages float64[A, R] and last iterates float64[A, R, d] of some replicates."""
 
     @property
     def risk(self) -> Array: ...
+
+    @property
+    def final(self) -> Array: ...
 
     @property
     def average(self) -> Array | None: ...
@@ -89,8 +92,9 @@ def expected_errors(spec: Any, replicates: int | None = None, rehearsal: Rehears
     ratios where they are predicted exactly, else the limit of step size 0.
 
     From the Gaussian law where it is exact. Other laws have heavier tails: errors of up to a few per cent more for small
-    steps, a third more near the limit of stability or for few and skew gradients; those of risks come from the scatter of a
-    rehearsal if there is one. So do ratios and limits of arms, which share their draws: without it there is an upper bound.
+    steps, a third more near the limit of stability or for few and skew gradients. Those of risks, and of the covariance
+    at the last step, come from the scatter of a rehearsal if there is one. So do ratios and limits of arms, which share
+    their draws: without it there is an upper bound.
     """
     count = replicates or spec.replicates
     steps = np.asarray(spec.record_steps(), dtype=np.int64)
@@ -122,8 +126,12 @@ def _of_arm(p: Prediction, a: int, rehearsal: Rehearsal | None) -> Iterator[_Row
         at, one = np.array([s]), np.ones(1)
         errors = (0.0, 0.0) if p.pilot is None else (p.pilot.of_risk(at, one) / value, p.pilot.of_size(at, one))
         yield _Row(arm, "risk", step, value, math.sqrt(p.risk_variance[s]) / value, exact, each, errors[0])
-        size = math.sqrt(2 / p.whitener(int(s)).shape[1])
-        yield _Row(arm, "covariance", step, 1.0, size, exact, pilot=errors[1])
+        whiten = p.whitener(int(s))
+        squares = None
+        if rehearsal is not None and s == len(p.steps) - 1:
+            white = (rehearsal.final[a] - np.mean(rehearsal.final[a], axis=0)) @ whiten
+            squares = np.sum(white * white, axis=1) / whiten.shape[1]
+        yield _Row(arm, "covariance", step, 1.0, math.sqrt(2 / whiten.shape[1]), exact, squares, errors[1])
     if len(index):
         weights, variance = scale_weights(p.risk[index], p.risk_covariance(index))
         each = None if risk is None else risk[:, index] @ weights

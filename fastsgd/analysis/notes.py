@@ -51,10 +51,8 @@ def _scatter_text(predictions: Sequence[Prediction]) -> str:
         text = "from the predicted Gaussian law, skewness included (saddlepoint for risks, gamma for covariances)"
         paired = "; risk ratios of arms from paired differences between replicates" if len(predictions) > 1 else ""
         return text + paired
-    if all(p.exact for p in predictions):
-        text = "from the scatter between replicates, skewness corrected (means: their Gaussian limit)"
-        return text + "; covariances are tested at the last step alone"
-    return "risks from the scatter between replicates, skewness corrected; covariances and means from the Gaussian law"
+    text = "from the scatter between replicates, skewness corrected (means: their Gaussian limit)"
+    return text + "; covariances are tested at the last step alone"
 
 
 def nonlinear_notes(predictions: Sequence[Prediction], rows: Sequence[Row]) -> list[str]:

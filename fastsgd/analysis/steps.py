@@ -87,8 +87,8 @@ def unbounded_row(prediction: Prediction, observed: Observed, s: int) -> Row:
 def moment_rows(prediction: Prediction, observed: Observed, s: int) -> Iterator[Row]:
     """Covariance (size and shape) and mean at one step, as ratios to what Gaussian samples give on average."""
     arm, step, n, whole = prediction.model.arm, int(prediction.steps[s]), int(observed.count[s]), observed.whole(s)
-    # With state-dependent noise the fourth moments, and so the errors of a covariance, are not known.
-    known = whole and not prediction.path.known
+    # Of a law that is not Gaussian the fourth moments, and so the errors of a covariance, are not known.
+    known = whole and prediction.gaussian
     whiten = prediction.whitener(s)
     rank = whiten.shape[1]
     if n > 1:

@@ -94,10 +94,10 @@ class SweepRatio:
             header = ("cell", "arm", "step", "risk", "std.error", "predicted", "ratio", "z", "cell's verdict")
             parts = [tables.aligned(header, [line for report in self.reports for line in _lines(report)], left=2)]
         if self.limits:
-            columns = ("arm", "step sizes", "quantity", "step", "ratio", "std.error", "z", "")
+            columns = ("cells", "arm", "step sizes", "quantity", "step", "ratio", "std.error", "z", "")
             parts.append(
                 "measured / predicted, extrapolated to step size 0\n"
-                + tables.aligned(columns, [line for limit in self.limits for line in self._limit_lines(limit)], left=2)
+                + tables.aligned(columns, [line for limit in self.limits for line in self._limit_lines(limit)], left=3)
             )
         judged = [report for report in self.reports if report.verdict != UNTESTED]
         found = [f"{sum(r.consistent for r in judged)} of {len(judged)} cells consistent"] if judged else []
@@ -110,9 +110,11 @@ class SweepRatio:
     def _limit_lines(self, limit: Limit) -> list[tuple[str, ...]]:
         number, fixed = tables.number, tables.fixed
         sizes = ", ".join(f"{size:g}" for size in limit.sizes)
+        names = [Path(run).stem.split(",") for run in limit.runs]
+        cells = ",".join(part for part in names[0] if all(part in name for name in names)) or "all"
         return [
             (
-                limit.arm, sizes, row.quantity, "all" if row.step is None else str(row.step), number(row.empirical),
+                cells, limit.arm, sizes, row.quantity, "all" if row.step is None else str(row.step), number(row.empirical),
                 number(row.standard_error, 2), fixed(row.z, 2), "<<" if self._beyond(row) else "",
             )
             for row in limit.rows

@@ -36,7 +36,7 @@ GROUP = 16
 _0, _1, _2, _3, _4, _8, _16 = (np.uint64(i) for i in (0, 1, 2, 3, 4, 8, 16))
 _TILE = np.uint64(32)
 _PARTS = GROUP // LANES
-_HELD = 2**12  # doubles of samples that are held until they are added up, about
+HELD = 2**12  # doubles of samples that are held until they are added up, about
 
 
 def padded(dimension):
@@ -165,6 +165,32 @@ def _sample_number(step, burn_in, thin):
     return (step - burn_in) // thin if step > burn_in else np.int64(0)
 
 
+@inline
+def next_samples(now, left, most, burn_in, thin, samples):
+    """Of the next `left` steps after `now`: samples taken before, steps to the first, how many, steps to the last of them.
+
+    At most `most` samples; without one, all of the steps.
+    """
+    taken = _sample_number(now, burn_in, thin)
+    until = burn_in + (taken + 1) * thin - now
+    count = min(most, samples - taken, (left - until) // thin + 1 if until <= left else 0)
+    return taken, until, count, until + (count - 1) * thin if count > 0 else left
+
+
+@inline
+def add_up(x, taken, count, samples, here, dimension, metric, diagonal, first, second, risks):
+    """Add samples taken .. taken + count - 1 of one arm of a group to its sums.
+
+    x: flat [sample, replicate, coordinate], with room for coordinates in eights; risks: float64[here, batches].
+    """
+    apart = here * ((dimension + 7) // 8 * 8)
+    for m in range(count):
+        batch = (taken + m) * risks.shape[1] // samples
+        _add_risks(x[m * apart :], here, dimension, metric, diagonal, risks[:, batch])
+    if count > 0:
+        _sums(x, count * here, dimension, first, second)
+
+
 @leaf
 def _average(
     code, minus_lam, coefficients, starts, eta, seed, purpose, replicate, first_step, burn_in, thin, samples, metric, diagonal,
@@ -172,18 +198,13 @@ def _average(
 ):  # fmt: skip
     """`_average_groups` in the memory that it made; x: room for `most` samples of each arm and a group's rows."""
     arms, dimension = minus_lam.shape
-    batches = risk_sums.shape[2]
     side = (dimension + 7) // 8 * 8
     length = arms * side * LANES
     room, apart = len(x) // arms, here * side
     done = 0
     while done < eta.shape[1]:
         now = np.int64(first_step) + done
-        taken = _sample_number(now, burn_in, thin)
-        until = burn_in + (taken + 1) * thin - now
-        left = eta.shape[1] - done
-        count = min(most, samples - taken, (left - until) // thin + 1 if until <= left else 0)
-        steps = until + (count - 1) * thin if count > 0 else left
+        taken, until, count, steps = next_samples(now, eta.shape[1] - done, most, burn_in, thin, samples)
         for part in range(_PARTS):
             lane = replicate + np.uint64(begin + part * LANES)
             ahead_words = words[part * 4 * LANES : (part + 1) * 4 * LANES]
@@ -197,12 +218,8 @@ def _average(
             )  # fmt: skip
         done += steps
         for a in range(arms):
-            for m in range(count):
-                batch = (taken + m) * batches // samples
-                sample = x[a * room + m * apart :]
-                _add_risks(sample, here, dimension, metric[a], diagonal, risk_sums[a, begin : begin + here, batch])
-            if count > 0:
-                _sums(x[a * room :], count * here, dimension, first[a], second[a])
+            risks = risk_sums[a, begin : begin + here]
+            add_up(x[a * room :], taken, count, samples, here, dimension, metric[a], diagonal, first[a], second[a], risks)
 
 
 @parallel
@@ -217,7 +234,7 @@ def _average_groups(
     length = arms * side * LANES
     here = min(GROUP, replicates - begin)
     # A block without some of its lanes is laid out with all: what it writes too much goes where the next sample comes.
-    most = max(1, _HELD // (GROUP * side)) if here == GROUP else 1
+    most = max(1, HELD // (GROUP * side)) if here == GROUP else 1
     room = most * GROUP * side
     before = side * LANES + LANES
     z, state = workspaces(before + arms * room, _PARTS * length)

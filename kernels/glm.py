@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._jit import inline, leaf
+from ._jit import inline, inner, leaf
 from .draws import draw, make_plan, make_scratch
 from .integers import Plan
 from .parallel import address_of, call, parallel
@@ -58,7 +58,7 @@ def pack_pool(features: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 @inline
 def _place(plan, step):
-    """Where the batch of a step of this call stands in a ring of two bulks."""
+    """Where the batch of a step, counted from the first drawn, stands in a ring of two bulks."""
     return ((step // plan.steps) & _1) * plan.size + step % plan.steps * plan.pitch
 
 
@@ -98,16 +98,19 @@ class Job(NamedTuple):
 
 
 def _stepper(small, lines, family):
-    """Steps of a group of replicates whose batches are drawn; small: a batch shares a vector; lines: 0 for any length."""
+    """Steps of a group of replicates whose batches are drawn, that of step `since` first.
+
+    small: a batch shares a vector; lines: 0 for any length.
+    """
 
     @leaf
-    def advance(alive, begin, end, job, plan, memory):
+    def advance(alive, since, begin, end, job, plan, memory):
         pool, etas, ridge, b, d, flight, stride, ahead = job
         centre, state, theta, weights, total, ring, rows, places = memory
         many, width, size = np.uint64(alive), np.uint64(centre.size), _2 * plan.size
         inverse, far = 1.0 / np.float64(b), is_far(pool)
         for k in range(begin, end):
-            here, later = _place(plan, k), _place(plan, k + ahead)
+            here, later = _place(plan, k - since), _place(plan, k + ahead - since)
             for a in range(np.uint64(etas.shape[0])):
                 # The arms share the batch: the first asks for the rows of a later one.
                 ask, origin = far and a == _0, a * flight * width
@@ -141,50 +144,63 @@ def _way(lines, family, small):
     way = _stepper(int(small), 0 if small or lines > _STRAIGHT else lines, family)
     job = Job(doubles, np.zeros((1, 0)), 0.0, _0, _0, _0, _0, _0)
     plan = Plan(*[_0] * 10, numbers, numbers, numbers)
-    return address_of(way, (_0, _0, job, plan, Memory(*[doubles] * 5, words, numbers, numbers)))
+    return address_of(way, (_0, _0, _0, job, plan, Memory(*[doubles] * 5, words, numbers, numbers)))
+
+
+def way_of(pool, n, family, b):
+    """Address of the steps of flights of replicates: batches of b of the n rows of a pool from `pack_pool`."""
+    return _way(pool.size // int(n) // 8, int(family), b <= _TOGETHER)
 
 
 @leaf
-def _advance(task, tasks, job, plan, scratch, memory, delta, way, seed, first_replicate, first_step):
-    """`_task` in the memory that it made."""
-    centre, state, theta, ring = memory.centre, memory.state, memory.theta, memory.ring
-    flight, size, width = job.flight, _2 * plan.size, np.uint64(memory.centre.size)
-    arms, replicates, d = np.uint64(delta.shape[0]), np.uint64(delta.shape[1]), np.uint64(delta.shape[2])
-    steps = np.uint64(job.etas.shape[1])
-    groups = (replicates + flight - _1) // flight
-    for group in range(groups * task // tasks, groups * (task + _1) // tasks):
-        begin = group * flight
-        alive = min(flight, replicates - begin)
-        for a in range(arms):
-            for v in range(alive):
-                for j in range(d):
-                    at = (a * flight + v) * width + j
-                    state[at] = delta[a, begin + v, j]
-                    theta[at] = centre[j] + state[at]
-        drawn, k = _0, _0
-        while k < steps:
-            while drawn < steps and drawn <= k + job.ahead:
-                for v in range(alive):
-                    draw(
-                        plan, scratch, seed, first_replicate + begin + v, first_step + drawn,
-                        min(plan.steps, steps - drawn), ring, v * size + _place(plan, drawn),
-                    )  # fmt: skip
-                drawn += plan.steps
-            end = steps if drawn >= steps else drawn - job.ahead
-            call(way, np.int64(alive), (k, end, job, plan, memory))
-            k = end
-        for a in range(arms):
-            for v in range(alive):
-                for j in range(d):
-                    delta[a, begin + v, j] = state[(a * flight + v) * width + j]
+def fly(
+    begin, alive, start, stop, job, plan, scratch, memory, delta, way, seed, first_replicate, first_step, until, thin, x, at,
+    room, apart,
+):  # fmt: skip
+    """Take replicates begin .. begin + alive - 1 of delta, one flight, through steps start .. stop - 1 of this call.
 
-
-@parallel
-def _task(task, tasks, delta, optimum, pool, n, ridge, way, plan, etas, seed, first_replicate, first_step):
-    """The part of `advance_glm` that is number `task` of `tasks`: some successive groups of replicates in flight.
-
-    way: address of `_stepper` for these rows and batches.
+    After `until` of these steps and every `thin` from then on the iterates go to the flat x: sample m of replicate r of arm
+    a from a room + m apart + (r - begin) `side` + at on. until = 0: no samples. All uint64.
     """
+    state, ring = memory.state, memory.ring
+    flight, size, width = job.flight, _2 * plan.size, np.uint64(memory.centre.size)
+    arms, d = np.uint64(delta.shape[0]), np.uint64(delta.shape[2])
+    side = (d + _7) & ~_7
+    for a in range(arms):
+        for v in range(alive):
+            for j in range(d):
+                row = (a * flight + v) * width + j
+                state[row] = delta[a, begin + v, j]
+                memory.theta[row] = memory.centre[j] + state[row]
+    drawn, k, sample, to = start, start, start + until, at
+    while k < stop:
+        while drawn < stop and drawn <= k + job.ahead:
+            for v in range(alive):
+                draw(
+                    plan, scratch, seed, first_replicate + begin + v, first_step + drawn, min(plan.steps, stop - drawn), ring,
+                    v * size + _place(plan, drawn - start),
+                )  # fmt: skip
+            drawn += plan.steps
+        end = stop if drawn >= stop else drawn - job.ahead
+        if sample > k:
+            end = min(end, sample)
+        call(way, np.int64(alive), (start, k, end, job, plan, memory))
+        k = end
+        if k == sample:
+            for a in range(arms):
+                for v in range(alive):
+                    for j in range(d):
+                        x[a * room + to + v * side + j] = state[(a * flight + v) * width + j]
+            sample, to = sample + thin, to + apart
+    for a in range(arms):
+        for v in range(alive):
+            for j in range(d):
+                delta[a, begin + v, j] = state[(a * flight + v) * width + j]
+
+
+@inner
+def make_job(delta, optimum, pool, n, ridge, plan, etas):
+    """What stays the same and the memory of one thread, for replicates in flight."""
     arms, d, width = np.int64(delta.shape[0]), delta.shape[2], np.int64(pool.size // n)
     stride = plan.b if plan.b <= _TOGETHER else (plan.b + _7) & ~_7
     flight = _8 // stride if plan.b <= _TOGETHER else _2
@@ -193,11 +209,33 @@ def _task(task, tasks, delta, optimum, pool, n, ridge, way, plan, etas, seed, fi
     centre, doubles = doubles[:width], doubles[width:]
     state, theta, doubles = doubles[: arms * each], doubles[arms * each : 2 * arms * each], doubles[2 * arms * each :]
     ring, numbers = np.zeros(flight * _2 * plan.size, np.uint32), np.zeros(16, np.uint64)
-    memory = Memory(centre, state, theta, doubles[each:], doubles[:each], ring, numbers[:8], numbers[8:])
     for j in range(d):
         centre[j] = optimum[j]
     ahead = _2 if plan.b * np.uint64(width) < _8 * _LATENCY else _1
-    job = Job(pool, etas, ridge, plan.b, np.uint64(d), flight, stride, ahead)
+    memory = Memory(centre, state, theta, doubles[each:], doubles[:each], ring, numbers[:8], numbers[8:])
+    return Job(pool, etas, ridge, plan.b, np.uint64(d), flight, stride, ahead), memory
+
+
+@leaf
+def _advance(task, tasks, job, plan, scratch, memory, delta, way, seed, first_replicate, first_step):
+    """`_task` in the memory that it made."""
+    replicates, steps, flight = np.uint64(delta.shape[1]), np.uint64(job.etas.shape[1]), job.flight
+    groups = (replicates + flight - _1) // flight
+    for group in range(groups * task // tasks, groups * (task + _1) // tasks):
+        begin = group * flight
+        fly(
+            begin, min(flight, replicates - begin), _0, steps, job, plan, scratch, memory, delta, way, seed, first_replicate,
+            first_step, _0, _0, job.pool, _0, _0, _0,
+        )  # fmt: skip
+
+
+@parallel
+def _task(task, tasks, delta, optimum, pool, n, ridge, way, plan, etas, seed, first_replicate, first_step):
+    """The part of `advance_glm` that is number `task` of `tasks`: some successive groups of replicates in flight.
+
+    way: address of `_stepper` for these rows and batches.
+    """
+    job, memory = make_job(delta, optimum, pool, n, ridge, plan, etas)
     _advance(
         np.uint64(task), np.uint64(tasks), job, plan, make_scratch(plan), memory, delta, way, seed, first_replicate, first_step
     )  # fmt: skip
@@ -214,6 +252,5 @@ def advance_glm(delta, optimum, pool, n, ridge, family, b, design, etas, seed, f
     A replicate that diverges overflows to infinities and NaN, which stay. Returns 0.
     """
     address = (seed, first_replicate, first_step)
-    way = _way(pool.size // int(n) // 8, int(family), b <= _TOGETHER)
-    plan = make_plan(int(n), int(b), int(design))
+    way, plan = way_of(pool, n, family, b), make_plan(int(n), int(b), int(design))
     return _task(tasks, tasks, delta, optimum, pool, n, ridge, way, plan, etas, *address)

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from fastsgd.problems.data import DataError, Pool, load
 from fastsgd.problems.families import FAMILIES, outside
 from fastsgd.problems.likelihood import Model, NoOptimum, optimum
 from fastsgd.problems.matrices_check import check_file
+from fastsgd.problems.samples import Samples, Sums
 from fastsgd.problems.weighted import WeightedGlmStepper
 
 if TYPE_CHECKING:
@@ -176,18 +177,19 @@ class GlmStepper:
 
         from fastsgd.kernels.glm import advance_glm
 
-        advance_glm(
-            delta,
-            self._optimum,
-            self._pool,
-            self._samples,
-            self._ridge,
-            self._family,
-            self._batch,
-            self._design,
-            sizes * self._unit,
-            np.uint64(seed),
-            np.uint64(first_replicate),
-            np.uint64(first_step),
-            min(delta.shape[1], 8 * numba.get_num_threads()),
-        )
+        given = self._given(sizes, seed, first_replicate, first_step)
+        advance_glm(delta, *given, min(delta.shape[1], 8 * numba.get_num_threads()))
+
+    def advance_sampling(
+        self, delta: Array, sizes: Array, seed: int, first_replicate: int, first_step: int, samples: Samples, sums: Sums
+    ) -> None:
+        from fastsgd.kernels.glm_average import average_glm
+
+        given = self._given(sizes, seed, first_replicate, first_step)
+        when = samples.burn_in, samples.thin, samples.count, samples.metric, samples.diagonal
+        average_glm(delta, *given, *when, sums.first, sums.second, sums.risk)
+
+    def _given(self, sizes: Array, seed: int, first_replicate: int, first_step: int) -> tuple[Any, ...]:
+        address = np.uint64(seed), np.uint64(first_replicate), np.uint64(first_step)
+        kind = self._family, self._batch, self._design
+        return self._optimum, self._pool, self._samples, self._ridge, *kind, sizes * self._unit, *address

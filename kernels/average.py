@@ -219,7 +219,9 @@ def _average(
         done += steps
         for a in range(arms):
             risks = risk_sums[a, begin : begin + here]
-            add_up(x[a * room :], taken, count, samples, here, dimension, metric[a], diagonal, first[a], second[a], risks)
+            add_up(
+                x[a * room :], taken, count, samples, here, dimension, metric[a], diagonal, first[a], second[a], risks
+            )
 
 
 @parallel

@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastsgd.problems.base import Array
-from fastsgd.problems.own_code import Code, place_in
+from fastsgd.problems.own_code import Code, file_of, place_in
+from fastsgd.problems.patience import TooLong, patiently
 
 _SAMPLES, _SECONDS = 64, 0.3
+_PATIENCE = 5.0  # seconds for a sample; what takes longer is left to compiled code
 _SURELY = ("read-only", "broadcast", "mismatch", "not aligned", "reshape")  # of arrays of shapes that do not fit
 
 
@@ -32,8 +34,28 @@ class Fault(NamedTuple):
     sure: bool
 
 
-def trial(code: Code, theta: Array, params: Array, samples: Array | None, counts: np.ndarray) -> Fault | None:
-    """The first fault of gradient, loss and Hessian at theta, None if there is none."""
+class Slow(NamedTuple):
+    """Which function had not ended in time, and at what place it was."""
+
+    name: str
+    place: str
+
+
+def trial(code: Code, theta: Array, params: Array, samples: Array | None, counts: np.ndarray) -> Fault | Slow | None:
+    """The first fault of gradient, loss and Hessian at theta, None if there is none; not for longer than some seconds."""
+    under: list[str] = []
+    file = file_of(code.gradient)
+    try:
+        return patiently(lambda: _tried(code, theta, params, samples, counts, under), _PATIENCE, file)
+    except TooLong as late:
+        at = "" if late.line is None or file is None else f" in line {late.line} of {_short(file)}"
+        return Slow(under[-1] if under else "gradient", at)
+
+
+def _tried(
+    code: Code, theta: Array, params: Array, samples: Array | None, counts: np.ndarray, under: list[str]
+) -> Fault | None:
+    """The first fault of gradient, loss and Hessian at theta; under: the names of what is tried are added to it."""
     from fastsgd.kernels.own import arguments
     from fastsgd.kernels.own_rewrite import Rewriting, plain
 
@@ -47,6 +69,7 @@ def trial(code: Code, theta: Array, params: Array, samples: Array | None, counts
     for i in range(_SAMPLES if samples is None else min(_SAMPLES, len(samples))):
         sample = _frozen(samples[i]) if samples is not None else _drawn(rng, counts)
         for name, function in functions.items():
+            under.append(name)
             shape = {"gradient": (d,), "hessian": (d, d)}.get(name)
             out = [] if shape is None else [np.full(shape, np.nan)]
             whole = name == "hessian" and arguments(given[name]) < arguments(code.gradient)

@@ -12,6 +12,7 @@ from the next larger width.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,8 @@ import numpy as np
 
 from fastsgd.problems.base import Array
 from fastsgd.problems.own_code import Code
-from fastsgd.problems.own_trial import Fault, trial
+from fastsgd.problems.own_trial import Fault, Slow, trial
+from fastsgd.problems.patience import TooLong, patiently
 
 if TYPE_CHECKING:
     from fastsgd.kernels.own import Kernels
@@ -30,6 +32,7 @@ _WIDTHS = tuple(2.0**-k for k in (3, 5, 7, 9, 11, 13))
 _NEWTON_WIDTH = 2.0**-9
 _LOSS_WIDTH = 2.0**-17
 _TESTED = 1024
+_PATIENCE = 20.0  # seconds for the first 16 samples, compiled
 _LARGEST = 256  # dimension up to which H and G are kept by parts, 34 MB
 ANTITHETIC, CONTROL = 1, 2  # of `kernels.own_simulator.pilot`
 
@@ -113,7 +116,8 @@ class Pilot:
 
     def _collect(self, points: Array, chunks: int, size: int, sums: Array, products: Array, how: int = 0) -> None:
         by = () if self.samples is not None else (how,)
-        self.kernels.scalar.pilot(chunks, points, self.params, self.source, *by, size, np.uint64(0), sums, products)
+        given = (points, self.params, self.source, *by, size, np.uint64(0), sums, products)
+        patiently(lambda: self.kernels.scalar.pilot(chunks, *given))
 
     def gradients(self, theta: Array) -> Array:
         """Of every sample of a pool, float64[n, d]."""
@@ -205,11 +209,12 @@ class Pilot:
 
         from fastsgd.kernels.own import explain
 
-        fault = trial(self.code, theta, self.params, self.samples, self.counts)
+        tried = trial(self.code, theta, self.params, self.samples, self.counts)
+        fault = tried if isinstance(tried, Fault) else None
         if fault is not None and fault.sure:
             raise _faulty(fault)
         try:
-            found, again = (self.sums(theta[None], 1, min(self._chunk, 16))[0] for _ in range(2))
+            found, again = self._ends(theta, tried if isinstance(tried, Slow) else None)
             if not np.array_equal(found, again, equal_nan=True):
                 raise Wrong(
                     "problem.kind must name a gradient that depends on its arguments alone, got two values for the same; "
@@ -229,6 +234,28 @@ class Pilot:
                 "give another problem.guess, or write every coordinate of out"
             )
 
+    def _ends(self, theta: Array, slow: Slow | None) -> list[Array]:
+        """Gradients of the first samples, summed, twice. Raises Wrong if this, or the loss or Hessian of one, has no end."""
+        few, d = min(self._chunk, 16), len(theta)
+        given = theta[None], self.params, self.source, few, np.uint64(0)
+        self.sums(theta[None], 0, few)  # compiled outside of the limit
+        wanted: list[Callable[[], Any]] = [lambda: [self.sums(theta[None], 1, few)[0] for _ in range(2)]]
+        if slow is not None and slow.name == "loss":
+            self.kernels.scalar.pilot_losses(0, *given, np.zeros((0, 1)))
+            wanted.append(lambda: self.kernels.scalar.pilot_losses(1, *given, np.zeros((1, 1))))
+        if slow is not None and slow.name == "hessian" and self.kernels.mean_hessian is None:
+            self.kernels.scalar.pilot_hessian(0, theta, *given[1:], np.zeros((0, d, d)))
+            wanted.append(lambda: self.kernels.scalar.pilot_hessian(1, theta, *given[1:], np.zeros((1, d, d))))
+        try:
+            found = [patiently(call, _PATIENCE) for call in wanted]
+        except TooLong:
+            which, place = ("gradient", "") if slow is None else slow
+            raise Wrong(
+                f"problem.kind must name functions that end, got a {which} that has not ended after {_PATIENCE:g} s on {few} "
+                f"samples{' (Python was' + place + ')' if place else ''}; see if a loop has no end"
+            ) from None
+        return list(found[0])
+
     def check_gradient(self, theta: Array) -> None:
         """Compare gradients with central differences of the loss, sample by sample; Wrong names the coordinates.
 
@@ -239,7 +266,8 @@ class Pilot:
         widths = _LOSS_WIDTH * np.maximum(1.0, np.abs(theta))
         losses = np.zeros((count, 2 * d))
         points = np.concatenate([theta + np.diag(widths), theta - np.diag(widths)])
-        self.kernels.scalar.pilot_losses(count, points, self.params, self.source, 1, np.uint64(0), losses)
+        given = (points, self.params, self.source, 1, np.uint64(0), losses)
+        patiently(lambda: self.kernels.scalar.pilot_losses(count, *given))
         differences = (losses[:, :d] - losses[:, d:]) / (2.0 * widths)
         rounding = 1e-15 * np.abs(losses).max() / widths
         off = np.abs(differences - gradients) > 1e-4 * (np.abs(differences) + np.abs(gradients)) + 1e-9 + 8 * rounding
@@ -323,13 +351,13 @@ class Pilot:
         try:
             if self.kernels.mean_hessian is not None:
                 value, random = np.full((d, d), np.nan), np.zeros((d, d))
-                self.kernels.mean_hessian(theta, *([self.params] if mean_takes_params else []), value)
+                given = theta, *([self.params] if mean_takes_params else []), value
+                patiently(lambda: self.kernels.mean_hessian(*given))
                 chunks = value[None]
             else:
                 sums = np.zeros((_CHUNKS, d, d))
-                self.kernels.scalar.pilot_hessian(
-                    _CHUNKS, theta, self.params, self.source, self._chunk, np.uint64(0), sums
-                )
+                rest = self.params, self.source, self._chunk, np.uint64(0), sums
+                patiently(lambda: self.kernels.scalar.pilot_hessian(_CHUNKS, theta, *rest))
                 chunks = sums * (_CHUNKS / self._total)
                 value, random = chunks.mean(axis=0), self._random_error(chunks)
         except NumbaError as wrong:

@@ -214,7 +214,7 @@ def create_file(
         "block": BLOCK,
         "levels": levels,
         "stream_version": stream_version(plan),
-        "provenance": collect(plan.spec, threads=threads, threading_layer=layer()),
+        "provenance": collect(plan.spec, threads=threads, threading_layer=layer(), code=plan.spec.code()),
         "replicates": plan.rows,
         "first_replicate": plan.first,
         "trajectories": kept(plan),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from fastsgd.errors import InputError
 from fastsgd.spec import STORED
+from fastsgd.spec.identity import sha256
 
 if TYPE_CHECKING:
     from fastsgd import store
@@ -37,7 +38,33 @@ def with_code(spec: Spec, run: store.Run, code: str | Path | Sequence[str | Path
             ("sampling design", own_design_code, arm.sampling.design),
         ):
             if word.startswith(STORED) and not of.at_hand(arm):  # or an object of this process
-                raise InputError(
-                    f"{run.path} is of a {what} of one's own, whose code is not kept in a run; name its Python file with --code"
-                )
+                told = f"{run.path} is of a {what} of one's own, whose code runs from a file alone; name it with --code"
+                kept = f" (`fastsgd show {run.path} --code FOLDER` writes it as it was)" if code_of(run) else ""
+                raise InputError(told + kept)
     return spec
+
+
+def code_of(run: store.Run) -> list[dict[str, str]]:
+    """Python files of a user's that a run keeps: name, sha256 and text of each. It never runs them."""
+    found = run.provenance.get("parameters", {}).get("code", [])
+    return [file for file in found if sha256(file["text"].encode()) == file["sha256"]]
+
+
+def write_code(run: store.Run, folder: Path) -> list[Path]:
+    """Write the code that a run keeps into a folder. InputError if it keeps none, or another file is in the way."""
+    files = code_of(run)
+    if not files:
+        raise InputError(f"{run.path} keeps no code of one's own; the Python file that it was made with is needed")
+    paths = [folder / Path(file["name"]).name for file in files]
+    if len(set(paths)) < len(paths):
+        paths = [folder / f"{file['sha256'][:12]}.py" for file in files]
+    for path, file in zip(paths, files, strict=True):
+        if path.exists() and path.read_bytes() != file["text"].encode():
+            raise InputError(f"{path} is there already and has another text; name another folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, file in zip(paths, files, strict=True):
+            path.write_bytes(file["text"].encode())
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written to ({error.strerror}); name another folder") from None
+    return paths

@@ -129,6 +129,7 @@ ALLOWED = {
         "extending",
         "replaying",
         "comparing",
+        "sources",
         "store",
         "analysis",
         "figures",

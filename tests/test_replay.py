@@ -79,7 +79,7 @@ def test_a_stored_number_that_does_not_repeat_is_told(tmp_path, capsys):
 
 def test_code_of_ones_own_problem_must_be_named_and_the_same(tmp_path):
     run = fastsgd.run(kinds.spec("own pool", tmp_path), tmp_path / "run.h5")
-    with pytest.raises(InputError, match=r"whose code is not kept in a run; name .* with --code"):
+    with pytest.raises(InputError, match=r"whose code runs from a file alone; name .* with --code"):
         replay(run.path, 1)
     other = tmp_path / "other.py"
     other.write_text(kinds.CODE + "\n# changed\n")
@@ -90,7 +90,13 @@ def test_code_of_ones_own_problem_must_be_named_and_the_same(tmp_path):
     (tmp_path / "moved").mkdir()
     moved = (tmp_path / "code.py").rename(tmp_path / "moved" / "elsewhere.py")
     assert replay(run.path, 1, code=moved)[0].compared == 4
+    again = tmp_path / "again"
+    assert exit_code(["show", str(run.path), "--code", str(again)]) == 0  # the file has gone: as it was, from the run
+    assert replay(run.path, 1, code=again / "code.py")[0].compared == 4
+    (again / "code.py").write_text("other")
+    assert exit_code(["show", str(run.path), "--code", str(again)]) == 2
     plain = fastsgd.run(tables(), tmp_path / "plain.h5")
+    assert exit_code(["show", str(plain.path), "--code", str(again)]) == 2  # it keeps none
     with pytest.raises(InputError, match="needs no --code; leave it out"):
         replay(plain.path, 1, code=other)
 

@@ -155,7 +155,7 @@ def test_shards_threads_and_replays(folder, tmp_path, glm):
     merged = merging.merge(files, tmp_path / "merged.h5")
     assert datasets(whole.path) == datasets(again.path) == datasets(merged.path)
     assert whole.identity == load_spec(spec).identity()
-    with pytest.raises(InputError, match=r"whose code is not kept in a run; name its Python file with --code"):
+    with pytest.raises(InputError, match=r"whose code runs from a file alone; name it with --code"):
         replay(whole.path, 130)
     assert replay(whole.path, 130, code=folder / "designs.py")[0].compared == 2
     assert fastsgd.ratio(merged).verdict == "consistent"  # from the file alone

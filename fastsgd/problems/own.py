@@ -7,8 +7,9 @@
 `sample` is a row float64[p] of `problem.data`, or has the arrays `normals`, `uniforms` on (0, 1) and `exponentials` of
 as many independent draws as the spec says. `params` is `problem.parameters`. Optimum, H and G are as in `pilot`.
 `kind` may also be an `OwnProblem` or a gradient (in Python), or the name of an entry point of the group fastsgd.problems.
-The file is imported when a spec that names it is loaded; never from a stored run, which keeps its hash only. The file's
-text is all that tells one problem from another, so constants belong in it, in `params` or in `data`.
+The file is imported when a spec that names it is loaded; never from a stored run, which keeps its text for
+`fastsgd show --code` alone. The text is all that tells one problem from another, so constants belong in it, in `params` or in
+`data`.
 
 Arithmetic on theta and sample is compiled for several replicates at once (`kernels/lane_source.py`); code that cannot be,
 for one at a time. Both give the same bits.

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import PrivateAttr, model_validator
 
 from fastsgd import views
+from fastsgd.errors import InputError
 from fastsgd.spec import fields, identity, overrides, sections, toml
 from fastsgd.spec.files import STORED, DataTable, Files
 from fastsgd.spec.sampling import DEFAULT, Sampling
@@ -159,6 +161,16 @@ class Spec(sections.Table):
     def own_files(self) -> list[str]:
         """Names of the Python files of problems and designs of one's own, of all arms."""
         return identity.own_files(self)
+
+    def code(self) -> list[dict[str, str]]:
+        """Name, SHA-256 and text of the Python files of one's own that are at hand; not of objects of this process."""
+        found = []
+        for name in self.own_files():
+            with suppress(InputError, UnicodeDecodeError):
+                text = self.source(name)
+                of = {"name": Path(self.path(name)).name, "sha256": identity.sha256(text), "text": text.decode()}
+                found.append(of)
+        return found
 
     def with_code(self, paths: Sequence[Path]) -> "Spec":
         """The same spec, rebuilt from a run with code of one's own, with its Python files at hand."""

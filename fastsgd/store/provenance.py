@@ -24,6 +24,7 @@ def collect(
     threads: int | None = None,
     threading_layer: str | None = None,
     resources: Mapping[str, float] | None = None,
+    code: Sequence[Mapping[str, str]] = (),
 ) -> dict[str, Any]:
     """A provenance document, valid after provenance.schema.json.
 
@@ -34,6 +35,7 @@ def collect(
         command: the command line; default sys.argv.
         threads: threads of the kernels. threading_layer: Numba's.
         resources: further numbers, as memory or time.
+        code: Python files of a user's, each with name, sha256 and text.
     """
     document = spec.document()
     if len(str(document)) > TEXT_LIMIT:
@@ -44,7 +46,9 @@ def collect(
     return {
         "schema_version": SCHEMA_VERSION,
         "software": {"name": "fastsgd", "version": _version("fastsgd")},
-        "parameters": {"command": line, "spec": document, "seed": spec.seed},
+        "parameters": {
+            "command": line, "spec": document, "seed": spec.seed, **({"code": [dict(file) for file in code]} if code else {}),
+        },
         "environment": {
             "os": {
                 "system": platform.system(), "release": platform.release(), "version": platform.version(),

@@ -61,6 +61,22 @@ def installed() -> list[str]:
     return sorted({point.name for point in entry_points(group="fastsgd.designs")})
 
 
+def offered(name: str) -> object:
+    """What an installed package offers under a name, None if nothing; ValueError if it cannot be loaded."""
+    from importlib.metadata import entry_points
+
+    for point in entry_points(group="fastsgd.designs"):
+        if point.name == name:
+            try:
+                return point.load()
+            except Exception as error:
+                reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+                raise ValueError(
+                    f"loading {point.value} of the installed design {name} fails with {reason}; install it again"
+                ) from None
+    return None
+
+
 def get(name: str) -> Design:
     """The design called `name`: built in, from an entry point, or `file.py:name`; ValueError with the nearest otherwise."""
     registry = _registry()
@@ -68,19 +84,9 @@ def get(name: str) -> Design:
         return Own(name)
     if name in registry:
         return registry[name]
-    from importlib.metadata import entry_points
-
-    for entry in entry_points(group="fastsgd.designs"):
-        if entry.name == name:
-            try:
-                found = entry.load()
-            except Exception as error:
-                reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-                raise ValueError(
-                    f"sampling.design = {name!r} cannot be used: loading {entry.value} fails with {reason}; install it again"
-                ) from None
-            if isinstance(found, Design):
-                return found
+    found = offered(name)
+    if isinstance(found, Design):
+        return found
     near = difflib.get_close_matches(name, registry, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise ValueError(f"sampling.design must be one of {', '.join(sorted(registry))}, got {name!r}{hint}")

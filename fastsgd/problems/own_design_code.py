@@ -6,18 +6,15 @@ import hashlib
 import inspect
 from contextlib import suppress
 from dataclasses import dataclass, fields
-from importlib import metadata
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
-from fastsgd.designs import OWN, OwnDesign, names
+from fastsgd.designs import OWN, OwnDesign, installed, names, offered
 from fastsgd.errors import InputError
 from fastsgd.problems.own_code import file_of, fingerprint, hash_of, imported, plain
 
 if TYPE_CHECKING:
     from fastsgd.spec import Spec
-
-GROUP = "fastsgd.designs"
 
 
 @dataclass(frozen=True)
@@ -39,8 +36,8 @@ def named(thing: Any) -> Any:
         return registered(thing) if _is_own(thing) else thing
     if thing in names() or OWN.fullmatch(thing):
         return thing
-    loaded = _loaded(thing)
-    return registered(loaded) if _is_own(loaded) else thing
+    found = _offered(thing)
+    return registered(found) if _is_own(found) else thing
 
 
 def registered(thing: Any) -> str:
@@ -63,9 +60,9 @@ def at_hand(spec: Spec) -> bool:
     file = _parts(spec)[0]
     if not file.startswith(STORED) or hash_of(file) in _objects or spec.path(file).is_file():
         return True
-    for point in metadata.entry_points(group=GROUP):
+    for name in installed():
         with suppress(InputError):  # what is broken is not this one
-            named(point.name)
+            named(name)
     return hash_of(file) in _objects
 
 
@@ -115,15 +112,8 @@ def _design(thing: Any) -> OwnDesign:
     return thing if isinstance(thing, OwnDesign) else OwnDesign(thing)
 
 
-def _loaded(name: str) -> Any:
-    """What an entry point of this name gives, None if there is none."""
-    for point in metadata.entry_points(group=GROUP):
-        if point.name == name:
-            try:
-                return point.load()
-            except Exception as error:
-                raise InputError(
-                    f"loading {point.value} of the installed design {name} fails with "
-                    f"{type(error).__name__}: {' '.join(str(error).split())}; install it again"
-                ) from None
-    return None
+def _offered(name: str) -> Any:
+    try:
+        return offered(name)
+    except ValueError as error:
+        raise InputError(str(error)) from None

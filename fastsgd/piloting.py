@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 MOST, FEWEST = 2048, 256  # replicates of a rehearsal
-WORK = 8e8  # samples in all of them, some five seconds
+WORK = 3e8  # samples in all of them, some three seconds
 SEGMENT = 2**22  # samples of a call of the kernels, so that an interrupt is heard
 
 

@@ -14,10 +14,13 @@ from fastsgd.analysis.budget_calibration import Simulate
 from fastsgd.analysis.budget_errors import Expected, Rehearsal, expected_errors
 from fastsgd.analysis.budget_surface import Surface
 from fastsgd.analysis.budget_text import budget_text, cost_text, errors_text, study_text
+from fastsgd.errors import InputError
 
 if TYPE_CHECKING:
     from fastsgd.costs import Cost, Rates, Study
     from fastsgd.spec import Spec
+
+FEWEST_PILOT = 16  # replicates whose scatter is an error
 
 
 @dataclass(frozen=True)
@@ -138,6 +141,8 @@ def plan_study(
     """
     from fastsgd.spec import load_spec
 
+    if pilot is not None and pilot != 0 and pilot < FEWEST_PILOT:
+        raise InputError(f"a pilot needs {FEWEST_PILOT} replicates or more for its error, or 0 for none, got {pilot}")
     loaded = load_spec(spec, list(overrides))  # type: ignore[arg-type]
     alone = loaded.model_copy(update={"sweep": None})
     made = None if budget is None else _budget(alone, budget, batches, step_sizes, pilot, measured)
@@ -183,7 +188,9 @@ def _rehearsal(spec: Spec) -> Rehearsal | None:
 
 def _with_best(spec: Spec, of: Budget) -> Spec:
     """The arm that was planned, alone, with its best batch and step size, recorded at the end of the budget."""
+    from fastsgd.spec.sections import Record
+
     best = of.choices[of.best]
     arm = spec.arm_specs()[of.arm]
-    changes = [f"sampling.batch={best.batch}", f"step.size={best.size!r}", f"record.steps=[{best.steps}]"]
-    return arm.with_overrides(changes)
+    plain = arm.model_copy(update={"record": Record(steps=(best.steps,))})
+    return plain.with_overrides([f"sampling.batch={best.batch}", f"step.size={best.size!r}"])

@@ -101,7 +101,7 @@ ALLOWED = {
     "exporting": {"errors", "analysis", "store"},
     "costs": {"spec", "averages", "engine", "plan", "wave", "threads"},
     "piloting": {"spec", "problems", "averages", "plan", "wave", "threads"},
-    "planning": {"spec", "analysis", "figures", "costs", "piloting"},
+    "planning": {"errors", "spec", "analysis", "figures", "costs", "piloting"},
     "experiments": {
         "errors",
         "spec",

@@ -284,8 +284,16 @@ def test_the_command_line(tmp_path, capsys):
     assert found["budget"]["trusted"] == [[True, True]] * 2 and found["budget"]["relative_error"] == [[0, 0]] * 2
     assert err.split() == [str(tmp_path / "plan.png"), str(tmp_path / "plan.pdf")]
     assert (tmp_path / "plan.png").read_bytes().startswith(b"\x89PNG")
+    averaged = ["--set", "record.average={burn_in=0,thin=1,batches=4}", "--set", "replicates=64"]
+    assert exit_code(["plan", str(path), "--budget", "40", *averaged]) == 0  # a budget that ends before the averages
     assert exit_code([*arguments, "--full"]) == 0
     assert "best: batch" in capsys.readouterr().out
-    for wrong in (["--budget", "x"], ["--batches", "1,x"], ["--budget", "0.5"], ["-o", "x.png"]):
+    for wrong in (
+        ["--budget", "x"],
+        ["--batches", "1,x"],
+        ["--budget", "0.5"],
+        ["-o", "x.png"],
+        ["--budget", "9", "--pilot", "1"],
+    ):
         assert exit_code(["plan", str(path), "--no-measure", *wrong]) == 2
     capsys.readouterr()

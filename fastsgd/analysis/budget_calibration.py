@@ -25,10 +25,10 @@ Simulate = Callable[[int, float, int, int], Array]
 
 # Of 41 sizes, counted from the largest: closer together towards the edge of stability.
 PLACES = (0, 1, 2, 4, 7, 10, 14, 19, 26, 33, 40)
-WORK = 2e9  # numbers read for gradients in all pilot runs, about ten seconds
+WORK = 1e9  # numbers read for gradients in all pilot runs, about ten seconds
 OPERATIONS = 1e11  # of exact second moments, some seconds
 FEWEST, MOST = 64, 1024  # replicates of a pilot run
-SECONDS = 60.0  # after which no further pilot run is begun
+SECONDS = 10.0  # after which no further pilot run is begun, but for twice that of the best steps
 FAR = 100.0  # cells whose risk is larger than the best one's by this factor are not simulated
 CALM = 0.2  # of the edge of stability up to which the linear rate says when that is
 SETTLED = 2e-3  # relative distance from the plateau at which a pilot run may end
@@ -41,7 +41,7 @@ class Calibration:
     Attributes:
         cells: (batch, size, log of correction, its variance) of each; unstable: (batch, size) that diverged.
         exact: cells are computed, not simulated. replicates: of a pilot run. share: of the wanted cells that were looked at.
-        given: the replicates were asked for, whatever they take.
+        given: the replicates were asked for, whatever they take; begun: when, on the monotonic clock.
     """
 
     surface: Surface
@@ -49,6 +49,7 @@ class Calibration:
     replicates: int = 0
     share: float = 1.0
     given: bool = False
+    begun: float = field(default_factory=time.monotonic)
     cells: list[tuple[int, float, float, float]] = field(default_factory=list)
     unstable: list[tuple[int, float]] = field(default_factory=list)
     _fitted: dict[bool, Kriging | None] = field(default_factory=dict)
@@ -109,7 +110,8 @@ class Calibration:
 
     def affordable(self, batch: int, size: float) -> bool:
         """Whether a further simulation of a cell is a small part of what the pilot may take."""
-        return self.given or _work(self, batch, size) * self.replicates <= 0.1 * WORK
+        late = time.monotonic() - self.begun > 2 * SECONDS
+        return self.given or (not late and _work(self, batch, size) * self.replicates <= 0.1 * WORK)
 
     def all_exact(self, batches: Sequence[int], sizes: Array, risk: Array) -> bool:
         """Whether exact values of all cells with a risk float64[B, E] are little work."""
@@ -157,11 +159,10 @@ def calibrate(
         room = WORK / max(total, 1.0)
         made.replicates = replicates or int(min(MOST, max(FEWEST, 1 << int(math.log2(max(room, 1.0))))))
     made.share = len(chosen) / max(len(wanted), 1)
-    begun = time.monotonic()
     for cell in chosen:
         if made.diverges(*cell):
             continue
-        if replicates is None and time.monotonic() - begun > SECONDS:
+        if replicates is None and time.monotonic() - made.begun > SECONDS:
             made.share = (len(made.cells) + len(made.unstable)) / len(wanted)
             break
         made.add(*cell, simulate, made.replicates)

@@ -25,10 +25,10 @@ Simulate = Callable[[int, float, int, int], Array]
 
 # Of 41 sizes, counted from the largest: closer together towards the edge of stability.
 PLACES = (0, 1, 2, 4, 7, 10, 14, 19, 26, 33, 40)
-WORK = 1e9  # numbers read for gradients in all pilot runs, about ten seconds
+WORK = 2e9  # numbers read for gradients in all pilot runs, two to ten seconds
 OPERATIONS = 1e11  # of exact second moments, some seconds
 FEWEST, MOST = 64, 1024  # replicates of a pilot run
-SECONDS = 10.0  # after which no further pilot run is begun, but for twice that of the best steps
+SECONDS = 15.0  # after which no further pilot run is begun, but for twice that of the best steps
 FAR = 100.0  # cells whose risk is larger than the best one's by this factor are not simulated
 CALM = 0.2  # of the edge of stability up to which the linear rate says when that is
 SETTLED = 2e-3  # relative distance from the plateau at which a pilot run may end
@@ -165,7 +165,10 @@ def calibrate(
         if replicates is None and time.monotonic() - made.begun > SECONDS:
             made.share = (len(made.cells) + len(made.unstable)) / len(wanted)
             break
+        first = not made.cells
         made.add(*cell, simulate, made.replicates)
+        if first:
+            made.begun = time.monotonic()  # kernels are compiled by now
     return made
 
 

@@ -301,7 +301,7 @@ class Lanes:
                 node.value = _kept(node.value)
             return node
         target = targets[0]
-        if len(targets) > 1 or not isinstance(target, ast.Subscript) or isinstance(target.slice, ast.Slice):
+        if len(targets) > 1 or not isinstance(target, ast.Subscript):
             raise Unfit(node, "an assignment to several elements in a branch that differs from replicate to replicate")
         old, value = _loaded(target), self._expression(node.value, mask)
         if isinstance(node, ast.AugAssign):

@@ -60,8 +60,21 @@ def sided(theta, sample, out):
         out[j] += p * sample[j]
 
 
+@njit
+def hinge(theta, sample, out):
+    """Whole arrays that are set in branches."""
+    gap = 1.0 - theta @ sample
+    if gap > 0.0:
+        out[:] = -2.0 * gap * sample + 0.5 * theta
+        out[1:] *= 3.0
+    else:
+        out[:] = 0.5
+    if sample[0] > 0.0:
+        out[:-1] -= theta[1:]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("function", [whole, changed, products, sided], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("function", [whole, changed, products, sided, hinge], ids=lambda f: f.__name__)
 def test_whole_arrays_on_lanes_and_alone_agree_to_the_bit(function, points):  # noqa: F811
     lanes = on_lanes(function, *points)
     assert np.array_equal(lanes, one_by_one(entered(Rewriting(lanes=0).function(function)), *points))

@@ -8,8 +8,11 @@ import ast
 _SIZES = ("size", "shape")
 
 
-def unread(tree):
-    """Change a function on its tree, if it begins with zeros in its last argument and adds to each element once at most."""
+def unread(tree, alike=""):
+    """Change a function on its tree, if it begins with zeros in its last argument and adds to each element once at most.
+
+    alike: an argument that has as many elements as the last one. The zeros go where each element is surely added to.
+    """
     out = tree.args.args[-1].arg if tree.args.args else ""
     zeros = next((place for place, node in enumerate(tree.body) if _is_zero(node, out)), None)
     if zeros is None:
@@ -32,6 +35,24 @@ def unread(tree):
         target = ast.Subscript(ast.Name(out, ast.Load()), ast.Slice(), ast.Store())
     value = ast.BinOp(ast.Constant(0.0), added.op, added.value)
     body[place] = ast.fix_missing_locations(ast.copy_location(ast.Assign([target], value), added))
+    if any(isinstance(n, ast.Name) and n.id == alike and isinstance(n.ctx, ast.Store) for n in ast.walk(tree)):
+        alike = out
+    if body is tree.body or any(node.body is body and _is_all(node, {out, alike}) for node in _loops(tree)):
+        tree.body[zeros] = ast.copy_location(ast.Pass(), tree.body[zeros])
+
+
+def _loops(tree):
+    return [node for node in tree.body if isinstance(node, ast.For)]
+
+
+def _is_all(loop, arrays):
+    """Whether a loop that counts goes through all elements of one of some arrays."""
+    if any(isinstance(n, ast.Break | ast.Continue | ast.Return) for n in ast.walk(loop)):
+        return False
+    over = loop.iter.args[0]
+    if loop.iter.func.id == "enumerate":
+        return isinstance(over, ast.Name) and over.id in arrays
+    return ast.unparse(over) in {form.format(a) for a in arrays for form in ("len({})", "{}.size", "{}.shape[0]")}
 
 
 def _is_whole(node, out):

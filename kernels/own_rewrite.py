@@ -132,10 +132,11 @@ class Rewriting:
 
     def __init__(self, lanes, compiled=True):
         self.lanes, self.compiled = lanes, compiled
-        self.made = {}
+        self.made, self.gradient = {}, None
 
     def function(self, function, varying=()):
         """The function for the kernels; `varying`: which arguments differ from lane to lane. Raises Unfit."""
+        self.gradient = plain(function)  # as many elements in its first argument as in its last
         found, *_ = self._made(plain(function), tuple(varying))
         return found
 
@@ -201,7 +202,7 @@ class Rewriting:
                 space[new] = made
                 return new, stores
 
-            unread(tree)
+            unread(tree, tree.args.args[0].arg if function is self.gradient else "")
             tree = Lanes(tree, vary, helper, arrays).convert()
             space["fastsgd_empty_lanes"], space["fastsgd_zeros_lanes"] = lane_arrays.makers(self.lanes)
         made = _defined(tree, space, function.__code__.co_filename)

@@ -125,6 +125,25 @@ def test_what_is_added_once_to_zeros_is_written(lines, changes):
 
 
 @pytest.mark.parametrize(
+    ("head", "gone"),
+    [
+        ("for j in range(len(out)):", True),
+        ("for j in range(theta.size):", True),
+        ("for j, t in enumerate(theta):", True),
+        ("for j in range(len(sample)):", False),
+        ("for j in range(2):", False),
+    ],
+)
+def test_zeros_go_where_every_element_is_written(head, gone):
+    tree = of("out[:] = 0.0", head, "    out[j] += sample[j]")
+    unread(tree, "theta")
+    assert isinstance(tree.body[0], ast.Pass) is gone
+    tree = of("out[:] = 0.0", head, "    if j == 1:", "        continue", "    out[j] += sample[j]")
+    unread(tree, "theta")
+    assert isinstance(tree.body[0], ast.Assign)
+
+
+@pytest.mark.parametrize(
     ("lines", "steady"),
     [
         (["g = 2.0 * sample", "out[:] = g"], True),

@@ -101,7 +101,7 @@ def covariance_row(prediction: Prediction, observed: Observed, index: NDArray[np
     weights, variance = scale_weights(ranks, between / (np.maximum.outer(n, n) - 1))
     error, value = math.sqrt(variance), float(weights @ sizes)
     z = z_pearson3((value - 1) / error, 2 * error)
-    arm, tested = prediction.model.arm, error < LARGEST_ERROR and prediction.gaussian
+    arm, tested = prediction.model.arm, error < LARGEST_ERROR and not prediction.path.known
     row = Row(arm, "covariance (all steps)", None, value, error, 1.0, z, int(n.min()), in_verdict=tested)
     return row if prediction.pilot is None else widened(row, prediction.pilot.of_size(index, weights * ranks))
 

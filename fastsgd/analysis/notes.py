@@ -51,8 +51,13 @@ def _scatter_text(predictions: Sequence[Prediction]) -> str:
         text = "from the predicted Gaussian law, skewness included (saddlepoint for risks, gamma for covariances)"
         paired = "; risk ratios of arms from paired differences between replicates" if len(predictions) > 1 else ""
         return text + paired
-    text = "from the scatter between replicates, skewness corrected (means: their Gaussian limit)"
-    return text + "; covariances are tested at the last step alone"
+    if all(p.exact for p in predictions):
+        text = "from the scatter between replicates, skewness corrected (means: their Gaussian limit)"
+        return text + "; covariances are tested at the last step alone"
+    return (
+        "risks, and covariances at the last step, from the scatter between replicates, skewness corrected; other covariances "
+        "and means from the Gaussian law"
+    )
 
 
 def nonlinear_notes(predictions: Sequence[Prediction], rows: Sequence[Row]) -> list[str]:

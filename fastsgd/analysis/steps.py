@@ -87,8 +87,8 @@ def unbounded_row(prediction: Prediction, observed: Observed, s: int) -> Row:
 def moment_rows(prediction: Prediction, observed: Observed, s: int) -> Iterator[Row]:
     """Covariance (size and shape) and mean at one step, as ratios to what Gaussian samples give on average."""
     arm, step, n, whole = prediction.model.arm, int(prediction.steps[s]), int(observed.count[s]), observed.whole(s)
-    # Of a law that is not Gaussian the fourth moments, and so the errors of a covariance, are not known.
-    known = whole and prediction.gaussian
+    # With state-dependent noise the fourth moments, and so the errors of a covariance, are not known.
+    known = whole and not prediction.path.known
     whiten = prediction.whitener(s)
     rank = whiten.shape[1]
     if n > 1:
@@ -96,7 +96,7 @@ def moment_rows(prediction: Prediction, observed: Observed, s: int) -> Iterator[
         size = float(np.trace(white)) / rank
         degrees = rank * (n - 1)
         z, error, sampled = z_gamma(degrees / 2, size), math.sqrt(2 / degrees), None
-        if not known and whole and s == len(prediction.steps) - 1 and n == observed.replicates:
+        if not prediction.gaussian and whole and s == len(prediction.steps) - 1 and n == observed.replicates:
             error, z = z_sample_mean(final_sizes(prediction, observed), 1.0)
             sampled = error
         yield Row(arm, "covariance", step, size, error, 1.0, z, n, sampled, in_verdict=known or sampled is not None)

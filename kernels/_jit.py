@@ -56,7 +56,8 @@ def _target_has(feature: str) -> bool:
 
 # Replicates side by side in one vector. Two 512-bit or two 256-bit registers an operation hide the latency of a
 # fused multiply-add; no result depends on the width.
-LANES = int(os.environ.get("FASTSGD_LANES", "0")) or (16 if _target_has("avx512f") else 8)
+AVX512 = _target_has("avx512f")
+LANES = int(os.environ.get("FASTSGD_LANES", "0")) or (16 if AVX512 else 8)
 CACHE_FOLDER = _cache_folder()
 
 _OPTIONS = {"nogil": True, "fastmath": False, "error_model": "numpy", "boundscheck": False, "no_cfunc_wrapper": True}

@@ -13,7 +13,7 @@ import numpy as np
 
 from ._jit import LANES, inline, leaf
 from .lanes import lane_sums, panel_squares
-from .normal import start_words
+from .normal import KEPT, start_words
 from .parallel import parallel
 from .quadratic import code_for, load_block, run_steps, store_block
 from .sampling import Samples
@@ -207,7 +207,7 @@ def _average(
         taken, until, count, steps = next_samples(now, eta.shape[1] - done, most, burn_in, thin, samples)
         for part in range(_PARTS):
             lane = replicate + np.uint64(begin + part * LANES)
-            ahead_words = words[part * 4 * LANES : (part + 1) * 4 * LANES]
+            ahead_words = words[part * KEPT : (part + 1) * KEPT]
             block = state[part * length : (part + 1) * length]
             kept = Samples(
                 until if count > 0 else 0, thin, x, np.uint64(part * LANES * side), np.uint64(room), np.uint64(apart)
@@ -241,12 +241,12 @@ def _average_groups(
     before = side * LANES + LANES
     z, state = workspaces(before + arms * room, _PARTS * length)
     z, x = z[:before], z[before:]
-    words = np.empty(_PARTS * 4 * LANES, np.uint64)
+    words = np.empty(_PARTS * KEPT, np.uint64)
     for part in range(_PARTS):
         if begin + part * LANES < replicates:
             load_block(delta, begin + part * LANES, side, state[part * length : (part + 1) * length])
         lane = replicate + np.uint64(begin + part * LANES)
-        start_words(seed, purpose, lane, first_step, words[part * 4 * LANES : (part + 1) * 4 * LANES])
+        start_words(seed, purpose, lane, first_step, words[part * KEPT : (part + 1) * KEPT])
     _average(
         code, minus_lam, coefficients, starts, eta, seed, purpose, replicate, first_step, burn_in, thin, samples, metric,
         diagonal, begin, here, z, x, most, state, words, first_sums[group], second_sums[group],

@@ -10,7 +10,7 @@ import numpy as np
 from ._jit import LANES, inline, inner, leaf
 from .elementary import log
 from .lane_arrays import borrow_lanes, workspace
-from .normal import address, fill_normals, load_words, low_words, start_words, store_words
+from .normal import KEPT, address, fill_normals, load_words, low_words, start_words, store_words
 from .philox import PURPOSE_EXPONENTIAL, PURPOSE_NOISE, PURPOSE_UNIFORM, counter_high, philox4x32
 from .stream import Stream, open_unit
 from .vector import store
@@ -56,7 +56,7 @@ def make_draws(counts, b, pilot):
     for kind in range(3):
         pitch[kind] = (counts[kind] * samples + 1) // 2 * 2 * LANES
     z, u, e = workspace(pitch[0] * steps), workspace(pitch[1] * steps), workspace(pitch[2] * steps)
-    return Draws(counts, np.int64(samples), np.int64(steps), pitch, z, u, e, np.zeros(4 * LANES, np.uint64), pilot)
+    return Draws(counts, np.int64(samples), np.int64(steps), pitch, z, u, e, np.zeros(KEPT, np.uint64), pilot)
 
 
 @leaf
@@ -69,14 +69,14 @@ def begin_draws(draws, seed, first_replicate, step):
 @inline
 def _normals(draws, replicate, seed, step, steps, block, last, whole):
     """Blocks block .. last - 1 of each of `steps` steps; `whole`: no more are wanted of a step."""
-    k0, k1, low = seed & _LOW, seed >> _32, low_words(replicate)
+    keys, low = draws.words, low_words(replicate)
     w = load_words(draws.words)
     purpose = draws.pilot + PURPOSE_NOISE
-    now = address(purpose, replicate, low, step, k0)
+    now = address(purpose, replicate, low, step, keys)
     for k in range(steps):
-        following = address(purpose, replicate, low, step + np.uint64(k) + _1, k0) if whole else now
+        following = address(purpose, replicate, low, step + np.uint64(k) + _1, keys) if whole else now
         then = _0 if whole else last
-        w = fill_normals(block, last, w, now, following, then, k0, k1, np.uint64(k * draws.pitch[0]), draws.normals)
+        w = fill_normals(block, last, w, now, following, then, keys, np.uint64(k * draws.pitch[0]), draws.normals)
         now = following
     store_words(w, draws.words)
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from ._jit import LANES, inline, jit
 from .normal import address, low_words
-from .philox import begin_rounds, block_words, rounds_2_to_5, rounds_6_to_9
+from .philox import begin_rounds, block_words, round_keys, rounds_2_to_5, rounds_6_to_9
 from .vector import as_halves, as_single, fma, low_halves, select, signed_single, sqrt, store, widened
 
 _LOG = (
@@ -83,14 +83,14 @@ def direction(word):
 
 
 @inline
-def four_and_next(w, at, block, k0, k1):
+def four_and_next(w, at, block, keys):
     """Four normals from the words w, and the words of `block` of the step `at`; in the order of `normals_and_next`."""
-    c0, c1, c2, c3 = begin_rounds(at, block, k0, k1)
+    c0, c1, c2, c3 = begin_rounds(at, block, keys)
     first = radius(low_halves(w.c0))
-    c0, c1, c2, c3 = rounds_2_to_5(c0, c1, c2, c3, k0, k1)
+    c0, c1, c2, c3 = rounds_2_to_5(c0, c1, c2, c3, keys)
     second = radius(low_halves(w.c2))
     x, y = direction(low_halves(w.c1))
-    following = rounds_6_to_9(c0, c1, c2, c3, k0, k1)
+    following = rounds_6_to_9(c0, c1, c2, c3, keys)
     a, b = widened(first * x), widened(first * y)
     x, y = direction(low_halves(w.c3))
     return a, b, widened(second * x), widened(second * y), following
@@ -105,13 +105,13 @@ def _store_four(out, at, a, b, c, d):
 
 
 @inline
-def fill_single(first, last, w, now, following, then, k0, k1, at, out):
+def fill_single(first, last, w, now, following, then, keys, at, out):
     """Normals 4 first .. 4 last - 1 of a step, as `fill_normals`."""
     for block in range(first + _1, last):
-        a, b, c, d, w = four_and_next(w, now, np.uint64(block), k0, k1)
+        a, b, c, d, w = four_and_next(w, now, np.uint64(block), keys)
         _store_four(out, at, a, b, c, d)
         at += _W * _4
-    a, b, c, d, w = four_and_next(w, following, then, k0, k1)
+    a, b, c, d, w = four_and_next(w, following, then, keys)
     _store_four(out, at, a, b, c, d)
     return w
 
@@ -119,7 +119,7 @@ def fill_single(first, last, w, now, following, then, k0, k1, at, out):
 @jit
 def normals_single(seed, purpose, first_replicate, step, count, out):
     """As `normals`, for a count that is a multiple of four."""
-    k0, k1 = seed & _LOW, seed >> _32
-    at = address(purpose, first_replicate, low_words(first_replicate), step, k0)
-    fill_single(_0, (count + _3) >> _2, block_words(at, _0, k0, k1), at, at, _0, k0, k1, _0, out)
+    keys = round_keys(seed & _LOW, seed >> _32)
+    at = address(purpose, first_replicate, low_words(first_replicate), step, keys)
+    fill_single(_0, (count + _3) >> _2, block_words(at, _0, keys), at, at, _0, keys, _0, out)
     return 0

@@ -64,19 +64,30 @@ class Words(NamedTuple):
 
 
 @inline
-def rounds_2_to_5(c0, c1, c2, c3, k0, k1):
-    c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0 + _W0[2], k1 + _W1[2])
-    c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0 + _W0[3], k1 + _W1[3])
-    c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0 + _W0[4], k1 + _W1[4])
-    return _round(c0, c1, c2, c3, k0 + _W0[5], k1 + _W1[5])
+def round_keys(k0, k1):
+    """Both keys of each of the ten rounds, one after another."""
+    return (
+        k0, k1, k0 + _W0[1], k1 + _W1[1], k0 + _W0[2], k1 + _W1[2], k0 + _W0[3], k1 + _W1[3], k0 + _W0[4], k1 + _W1[4],
+        k0 + _W0[5], k1 + _W1[5], k0 + _W0[6], k1 + _W1[6], k0 + _W0[7], k1 + _W1[7], k0 + _W0[8], k1 + _W1[8],
+        k0 + _W0[9], k1 + _W1[9],
+    )  # fmt: skip
 
 
 @inline
-def rounds_6_to_9(c0, c1, c2, c3, k0, k1):
-    c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0 + _W0[6], k1 + _W1[6])
-    c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0 + _W0[7], k1 + _W1[7])
-    c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0 + _W0[8], k1 + _W1[8])
-    return Words(*_round(c0, c1, c2, c3, k0 + _W0[9], k1 + _W1[9]))
+def rounds_2_to_5(c0, c1, c2, c3, keys):
+    """keys: of `round_keys`, as a tuple or an array."""
+    c0, c1, c2, c3 = _round(c0, c1, c2, c3, keys[4], keys[5])
+    c0, c1, c2, c3 = _round(c0, c1, c2, c3, keys[6], keys[7])
+    c0, c1, c2, c3 = _round(c0, c1, c2, c3, keys[8], keys[9])
+    return _round(c0, c1, c2, c3, keys[10], keys[11])
+
+
+@inline
+def rounds_6_to_9(c0, c1, c2, c3, keys):
+    c0, c1, c2, c3 = _round(c0, c1, c2, c3, keys[12], keys[13])
+    c0, c1, c2, c3 = _round(c0, c1, c2, c3, keys[14], keys[15])
+    c0, c1, c2, c3 = _round(c0, c1, c2, c3, keys[16], keys[17])
+    return Words(*_round(c0, c1, c2, c3, keys[18], keys[19]))
 
 
 @inline
@@ -87,10 +98,11 @@ def philox4x32(c0, c1, c2, c3, k0, k1):
     words that come back are NOT zero (leaving them saves a mask a word): take `& 0xFFFFFFFF` where they matter.
     """
     # Written out, not looped: a word that is the same in all lanes stays a scalar for the first rounds.
+    keys = round_keys(k0, k1)
     a0, a1, a2, a3 = _round(c0, c1, c2, c3, k0, k1)
-    d0, d1, d2, d3 = _round(a0, a1, a2, a3, k0 + _W0[1], k1 + _W1[1])
-    c0, c1, c2, c3 = rounds_2_to_5(d0, d1, d2, d3, k0, k1)
-    return rounds_6_to_9(c0, c1, c2, c3, k0, k1)
+    d0, d1, d2, d3 = _round(a0, a1, a2, a3, keys[2], keys[3])
+    c0, c1, c2, c3 = rounds_2_to_5(d0, d1, d2, d3, keys)
+    return rounds_6_to_9(c0, c1, c2, c3, keys)
 
 
 # ---- the blocks of successive steps, lanes across replicates ----------------------------------------------------------
@@ -105,25 +117,25 @@ class Step(NamedTuple):
 
 
 @inline
-def step_of(replicate, high, step, k0):
+def step_of(replicate, high, step, keys):
     """The shared part of an address; replicate: vector of the lanes' low words; high: `counter_high`, the same in all lanes."""
     first = replicate * _M1
-    return Step(first, (((first >> _32) ^ ((step & _LOW) ^ k0)) & _LOW) * _M0, high)
+    return Step(first, (((first >> _32) ^ ((step & _LOW) ^ keys[0])) & _LOW) * _M0, high)
 
 
 @inline
-def begin_rounds(at, block, k0, k1):
+def begin_rounds(at, block, keys):
     """Rounds 0 and 1 of a block: all but two multiplications are shared with the step or the same in all lanes."""
     p0 = block * _M0
-    p1 = (((p0 >> _32) ^ at.high ^ k1) & _LOW) * _M1
-    c0 = at.first ^ ((p1 >> _32) ^ (k0 + _W0[1]))
-    c2 = (at.second >> _32) ^ ((p0 & _LOW) ^ (k1 + _W1[1]))
+    p1 = (((p0 >> _32) ^ at.high ^ keys[1]) & _LOW) * _M1
+    c0 = at.first ^ ((p1 >> _32) ^ keys[2])
+    c2 = (at.second >> _32) ^ ((p0 & _LOW) ^ keys[3])
     return c0, p1 & _LOW, c2, at.second
 
 
 @inline
-def block_words(at, block, k0, k1):
+def block_words(at, block, keys):
     """The words of a block of a step: `philox4x32` of its address."""
-    c0, c1, c2, c3 = begin_rounds(at, block, k0, k1)
-    c0, c1, c2, c3 = rounds_2_to_5(c0, c1, c2, c3, k0, k1)
-    return rounds_6_to_9(c0, c1, c2, c3, k0, k1)
+    c0, c1, c2, c3 = begin_rounds(at, block, keys)
+    c0, c1, c2, c3 = rounds_2_to_5(c0, c1, c2, c3, keys)
+    return rounds_6_to_9(c0, c1, c2, c3, keys)

@@ -19,6 +19,7 @@ from numba.core import types
 
 from ._jit import LANES, inline, leaf
 from .normal import (
+    KEPT,
     address,
     fill_normals,
     load_words,
@@ -31,9 +32,10 @@ from .normal import (
 )
 from .normal_single import fill_single, four_and_next
 from .parallel import address_of_types, call, parallel
-from .philox import PURPOSE_SINGLE
+from .philox import PURPOSE_SINGLE, round_keys
 from .sampling import Samples, lay_out, no_samples
 from .vector import (
+    align_stack,
     doubles,
     fma,
     load,
@@ -149,7 +151,8 @@ def _two(sampled, single):
         begin, steps, minus_lam, coefficients, starts, eta, seed, purpose, replicate, first_step, words, z, rows, state,
         samples,
     ):  # fmt: skip
-        k0, k1 = seed & _LOW, seed >> _32
+        align_stack()
+        keys = round_keys(seed & _LOW, seed >> _32)
         lanes = low_words(replicate)
         w = load_words(words)
         x = load(state, _0, LANES)
@@ -158,11 +161,11 @@ def _two(sampled, single):
         step = first_step
         for k in range(begin, begin + steps):
             step += _1
-            following = address(purpose, replicate, lanes, step, k0)
+            following = address(purpose, replicate, lanes, step, keys)
             if single == 1:
-                z0, z1, _, _, w = four_and_next(w, following, _0, k0, k1)
+                z0, z1, _, _, w = four_and_next(w, following, _0, keys)
             else:
-                z0, z1, w = normals_and_next(w, following, _0, k0, k1)
+                z0, z1, w = normals_and_next(w, following, _0, keys)
             drift_x = fma(coefficients[0, 0], z0, minus_lam[0, 0] * x)
             drift_y = fma(coefficients[0, 3], z1, fma(coefficients[0, 1], z0, minus_lam[0, 1] * y))
             x = fma(eta[0, k], drift_x, x)
@@ -195,22 +198,22 @@ def _any(sampled, single):
         begin, steps, minus_lam, coefficients, starts, eta, seed, purpose, replicate, first_step, words, z, rows, state,
         samples,
     ):  # fmt: skip
+        align_stack()
         arms, dimension = minus_lam.shape
         d = np.uint64(dimension)
         blocks = (d + _3) >> _2 if single == 1 else (d + _1) >> _1
-        k0, k1 = seed & _LOW, seed >> _32
         lanes = low_words(replicate)
         w = load_words(words)
         until, number = samples.until, 0
         step = first_step
-        now = address(purpose, replicate, lanes, step, k0)
+        now = address(purpose, replicate, lanes, step, words)
         for k in range(begin, begin + steps):
             step += _1
-            following = address(purpose, replicate, lanes, step, k0)
+            following = address(purpose, replicate, lanes, step, words)
             if single == 1:
-                w = fill_single(_0, blocks, w, now, following, _0, k0, k1, _0, z)
+                w = fill_single(_0, blocks, w, now, following, _0, words, _0, z)
             else:
-                w = fill_normals(_0, blocks, w, now, following, _0, k0, k1, _0, z)
+                w = fill_normals(_0, blocks, w, now, following, _0, words, _0, z)
             now = following
             for a in range(arms):
                 offset = np.uint64(a * rows) * _W
@@ -294,7 +297,7 @@ def _advance_blocks(block, code, minus_lam, coefficients, starts, eta, seed, pur
     arms, _, dimension = delta.shape
     begin = block * LANES
     z, state = workspaces((dimension + 3) * LANES, arms * dimension * LANES)
-    words = np.empty(4 * LANES, np.uint64)
+    words = np.empty(KEPT, np.uint64)
     load_block(delta, begin, dimension, state)
     first = replicate + np.uint64(begin)
     start_words(seed, purpose, first, first_step, words)

@@ -22,6 +22,8 @@ from numba.core.typeconv import Conversion
 from numba.core.typing import signature
 from numba.core.typing.templates import AbstractTemplate, infer_global
 
+from ._jit import AVX512
+
 _LANE = {"f": ir.DoubleType(), "u": ir.IntType(64), "b": ir.IntType(1), "s": ir.FloatType(), "h": ir.IntType(32)}
 _SCALAR = {"f": types.float64, "u": types.uint64, "b": types.boolean, "s": types.float32, "h": types.uint32}
 
@@ -339,6 +341,57 @@ def join_low(typingctx, low, high):
         return builder.bitcast(builder.shuffle_vector(*parts, mask), low.llvm)
 
     return low(low, high), emit
+
+
+_TWO_52 = 0x4330000000000000  # the bits of 2^52, to whose low bits a small integer is added
+
+
+def _exponent_512(builder, x):
+    """`exponent` by the operation that AVX-512 has for it, eight lanes at a time."""
+    eight, parts = ir.VectorType(ir.DoubleType(), 8), []
+    kind = ir.FunctionType(eight, [eight, eight, ir.IntType(8), ir.IntType(32)])
+    getexp = builder.module.declare_intrinsic("llvm.x86.avx512.mask.getexp.pd.512", (), kind)
+    every_lane, rounding = ir.Constant(ir.IntType(8), 255), ir.Constant(ir.IntType(32), 4)
+    for start in range(0, x.type.count, 8):
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), 8), list(range(start, start + 8)))
+        part = builder.shuffle_vector(x, x, mask)
+        parts.append(builder.call(getexp, [part, part, every_lane, rounding]))
+    while len(parts) > 1:
+        lanes = 2 * parts[0].type.count
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), lanes), list(range(lanes)))
+        parts = [builder.shuffle_vector(a, b, mask) for a, b in zip(parts[::2], parts[1::2], strict=True)]
+    return parts[0]
+
+
+@intrinsic(prefer_literal=True)
+def exponent(typingctx, x):
+    """The integer e with 2^e <= x < 2^(e + 1), as a double; x: positive, normal, finite."""
+
+    def emit(context, builder, sig, args):
+        if AVX512 and x.lanes in (8, 16, 32):
+            return _exponent_512(builder, args[0])
+        words = Vector("u", x.lanes).llvm
+        field = builder.lshr(builder.bitcast(args[0], words), ir.Constant(words, [52] * x.lanes))
+        shifted = builder.bitcast(builder.or_(field, ir.Constant(words, [_TWO_52] * x.lanes)), x.llvm)
+        return builder.fsub(shifted, ir.Constant(x.llvm, [2.0**52 + 1023.0] * x.lanes))
+
+    return x(x), emit
+
+
+@intrinsic
+def align_stack(typingctx):
+    """At the head of a compiled function: vectors that find no register go to whole cache lines of the stack.
+
+    Without it they lie at any multiple of 16 bytes, most often across two lines, which costs two accesses each.
+    """
+
+    def emit(context, builder, sig, args):
+        attributes = builder.function.attributes
+        attributes.add("nounwind")  # llvmlite writes no attribute at all if this set is empty
+        attributes.alignstack = 64
+        return context.get_dummy_value()
+
+    return types.void(), emit
 
 
 @intrinsic(prefer_literal=True)

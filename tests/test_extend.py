@@ -67,7 +67,7 @@ def test_what_cannot_be_extended_is_left_alone(tmp_path, monkeypatch):
         (shard, {"replicates": 300}, r"is a shard, one of the parts of 150 replicates; merge them"),
         (half, {"replicates": 300}, r"is not finished; finish it with `fastsgd run`"),
         (average, {"steps": 80}, r"has time averages \(record.average\) over all of its steps"),
-        (own, {"replicates": 300}, r"name its Python file with --code"),
+        (own, {"replicates": 300}, r"name it with --code \(`fastsgd show .*own.h5 --code FOLDER` writes it"),
         (tmp_path / "gone.h5", {"replicates": 300}, r"No such file"),
     ]:
         with pytest.raises(InputError, match=said):

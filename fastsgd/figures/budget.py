@@ -34,7 +34,8 @@ def draw(of: Budget, title: str) -> Any:
     top, map_ = axes[0, 0], axes[1, 0]
     best = of.choices[of.best]
     batches = np.array([c.batch for c in of.choices], dtype=np.float64)
-    top.plot(batches, [c.risk for c in of.choices], color=OKABE_ITO[0], marker="o")
+    errors = [c.risk * (c.error or 0.0) for c in of.choices]  # standard errors; 0 of what is exact
+    top.errorbar(batches, [c.risk for c in of.choices], errors, color=OKABE_ITO[0], marker="o", capsize=3)
     top.axhline(CLOSE * best.risk, color="black", linewidth=0.6, linestyle=":")
     top.set_yscale("log")
     top.set_ylabel("risk, best step")

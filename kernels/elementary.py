@@ -61,6 +61,17 @@ _SQRT_HALF_SHIFT = np.uint64(0x3FF0000000000000 - 0x3FE6A09E667F3BCD)  # moves s
 
 
 @inline
+def _seven(x, c):
+    """c[0] + c[1] x + ... + c[6] x^6, by Horner's rule."""
+    p = fma(x, c[6], c[5])
+    p = fma(x, p, c[4])
+    p = fma(x, p, c[3])
+    p = fma(x, p, c[2])
+    p = fma(x, p, c[1])
+    return fma(x, p, c[0])
+
+
+@inline
 def log_begin(x):
     """First half of `log`, up to a division: other work may stand between the halves while it is under way."""
     bits = as_words(x)
@@ -73,12 +84,7 @@ def log_begin(x):
 def log_end(e, f, s):
     """Second half of `log`: from what `log_begin` returned."""
     z = s * s
-    p = fma(z, _LOG[6], _LOG[5])
-    p = fma(z, p, _LOG[4])
-    p = fma(z, p, _LOG[3])
-    p = fma(z, p, _LOG[2])
-    p = fma(z, p, _LOG[1])
-    p = fma(z, p, _LOG[0])
+    p = _seven(z, _LOG)
     half_square = (0.5 * f) * f
     tail = fma(s, fma(z, p, half_square), e * _LN2_LOW)
     return fma(e, _LN2_HIGH, f - (half_square - tail))
@@ -88,12 +94,7 @@ def log_end(e, f, s):
 def minus_two_log_end(e, f, s):
     """-2 log x, from what `log_begin` returned: `log_end` with all sums doubled, which is exact and saves two operations."""
     z = s * s
-    p = fma(z, _TWICE_LOG[6], _TWICE_LOG[5])
-    p = fma(z, p, _TWICE_LOG[4])
-    p = fma(z, p, _TWICE_LOG[3])
-    p = fma(z, p, _TWICE_LOG[2])
-    p = fma(z, p, _TWICE_LOG[1])
-    p = fma(z, p, _TWICE_LOG[0])
+    p = _seven(z, _TWICE_LOG)
     square = f * f
     tail = fma(s, fma(z, p, square), e * (2.0 * _LN2_LOW))
     return fma(-e, 2.0 * _LN2_HIGH, -fma(2.0, f, -(square - tail)))
@@ -134,16 +135,4 @@ def power_of_two(shifted):
 def sincos_quarter(r):
     """sin and cos of pi r / 2 for |r| <= 1/2; error below 1 ulp."""
     t = r * r
-    c = fma(t, _COS[6], _COS[5])
-    c = fma(t, c, _COS[4])
-    c = fma(t, c, _COS[3])
-    c = fma(t, c, _COS[2])
-    c = fma(t, c, _COS[1])
-    c = fma(t, c, _COS[0])
-    s = fma(t, _SIN[6], _SIN[5])
-    s = fma(t, s, _SIN[4])
-    s = fma(t, s, _SIN[3])
-    s = fma(t, s, _SIN[2])
-    s = fma(t, s, _SIN[1])
-    s = fma(t, s, _SIN[0])
-    return r * s, fma(t, c, 1.0)
+    return r * _seven(t, _SIN), fma(t, _seven(t, _COS), 1.0)

@@ -12,12 +12,14 @@ import pkgutil
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastsgd import installed
 from fastsgd.designs.base import Design, PoolDesign, scaled
 from fastsgd.designs.draws import Draws
 from fastsgd.designs.form import Form
 from fastsgd.designs.own import OWN, Own, OwnDesign
 from fastsgd.designs.pool import Pool
 from fastsgd.designs.simulation import Simulation, SimulationDesign
+from fastsgd.errors import InputError
 
 __all__ = [
     "OWN",
@@ -54,29 +56,6 @@ def names() -> list[str]:
     return sorted(_registry())
 
 
-def installed() -> list[str]:
-    """Names of the designs that installed packages offer, sorted."""
-    from importlib.metadata import entry_points
-
-    return sorted({point.name for point in entry_points(group="fastsgd.designs")})
-
-
-def offered(name: str) -> object:
-    """What an installed package offers under a name, None if nothing; ValueError if it cannot be loaded."""
-    from importlib.metadata import entry_points
-
-    for point in entry_points(group="fastsgd.designs"):
-        if point.name == name:
-            try:
-                return point.load()
-            except Exception as error:
-                reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-                raise ValueError(
-                    f"loading {point.value} of the installed design {name} fails with {reason}; install it again"
-                ) from None
-    return None
-
-
 def get(name: str) -> Design:
     """The design called `name`: built in, from an entry point, or `file.py:name`; ValueError with the nearest otherwise."""
     registry = _registry()
@@ -84,7 +63,10 @@ def get(name: str) -> Design:
         return Own(name)
     if name in registry:
         return registry[name]
-    found = offered(name)
+    try:
+        found = installed.offered("design", name)
+    except InputError as error:
+        raise ValueError(str(error)) from None
     if isinstance(found, Design):
         return found
     near = difflib.get_close_matches(name, registry, n=1)

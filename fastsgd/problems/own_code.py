@@ -13,19 +13,18 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib import metadata
 from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from fastsgd import installed
 from fastsgd.errors import InputError
 
 if TYPE_CHECKING:
     from fastsgd.spec import Spec
     from fastsgd.spec.sections import Own
 
-GROUP = "fastsgd.problems"
 Function = Callable[..., Any]
 
 
@@ -61,22 +60,8 @@ def registered(thing: Any) -> str:
 
 def entry_point(name: str) -> str | None:
     """The `problem.kind` of an installed problem, None if there is none of that name. Raises InputError."""
-    found = [point for point in metadata.entry_points(group=GROUP) if point.name == name]
-    if not found:
-        return None
-    try:
-        thing = found[0].load()
-    except Exception as error:
-        raise InputError(
-            f"loading {found[0].value} of the installed problem {name} fails with "
-            f"{type(error).__name__}: {' '.join(str(error).split())}; install it again"
-        ) from None
-    return registered(thing)
-
-
-def installed() -> list[str]:
-    """Names of installed problems."""
-    return sorted({point.name for point in metadata.entry_points(group=GROUP)})
+    thing = installed.offered("problem", name)
+    return None if thing is None else registered(thing)
 
 
 def at_hand(spec: Spec) -> bool:
@@ -87,9 +72,9 @@ def at_hand(spec: Spec) -> bool:
     name = own_file(spec)
     if not name.startswith(STORED) or hash_of(name) in _objects or spec.path(name).is_file():
         return True
-    for installed_name in installed():
+    for other in installed.names("problem"):
         with suppress(InputError):  # what is broken is not this one
-            entry_point(installed_name)
+            entry_point(other)
     return hash_of(name) in _objects
 
 

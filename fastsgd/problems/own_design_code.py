@@ -9,7 +9,8 @@ from dataclasses import dataclass, fields
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
-from fastsgd.designs import OWN, OwnDesign, installed, names, offered
+from fastsgd import installed
+from fastsgd.designs import OWN, OwnDesign, names
 from fastsgd.errors import InputError
 from fastsgd.problems.own_code import file_of, fingerprint, hash_of, imported, plain
 
@@ -36,7 +37,7 @@ def named(thing: Any) -> Any:
         return registered(thing) if _is_own(thing) else thing
     if thing in names() or OWN.fullmatch(thing):
         return thing
-    found = _offered(thing)
+    found = installed.offered("design", thing)
     return registered(found) if _is_own(found) else thing
 
 
@@ -60,7 +61,7 @@ def at_hand(spec: Spec) -> bool:
     file = _parts(spec)[0]
     if not file.startswith(STORED) or hash_of(file) in _objects or spec.path(file).is_file():
         return True
-    for name in installed():
+    for name in installed.names("design"):
         with suppress(InputError):  # what is broken is not this one
             named(name)
     return hash_of(file) in _objects
@@ -110,10 +111,3 @@ def _outside(thing: Any) -> bool:
 
 def _design(thing: Any) -> OwnDesign:
     return thing if isinstance(thing, OwnDesign) else OwnDesign(thing)
-
-
-def _offered(name: str) -> Any:
-    try:
-        return offered(name)
-    except ValueError as error:
-        raise InputError(str(error)) from None

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
 
+from fastsgd import installed
 from fastsgd.spec.fields import FileName, Name, Numbers, about
 from fastsgd.spec.messages import Issue, choices, nearest, show
 from fastsgd.spec.tables import MetricFile, Table, list_or_table, name_or_table
@@ -102,7 +103,7 @@ def check(
     try:
         design = designs.get(name)
     except ValueError:
-        near = nearest(name, [*designs.names(), *designs.installed()])
+        near = nearest(name, [*designs.names(), *installed.names("design")])
         remedy = f'did you mean "{near}"?' if near else 'choose one of these, or "file.py:name"'
         rule = f"sampling.design must be {choices(designs.names())}, got {show(name)}"
         yield Issue("sampling.design", f"{rule}; {remedy}")

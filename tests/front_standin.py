@@ -43,6 +43,7 @@ class StandInRun:
     finished: bool = True
     stream_version: int = 1
     provenance: dict[str, Any] = field(default_factory=dict)
+    kept: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def arms(self) -> list[str]:
@@ -69,6 +70,9 @@ class StandInRun:
 
     def final(self, arm):
         return self.finals[arm]
+
+    def trajectories(self, arm, most=None):
+        return self.kept.get(arm, np.empty((0, len(self.steps), len(self.coordinates))))[:most]
 
     def diverged_at(self, arm):
         return self.diverged[arm]

@@ -45,7 +45,8 @@ def test_exact_is_consistent_and_frozen_noise_is_rejected(run):
     assert all(row.z > 8 and not row.in_verdict for row in frozen)
     assert all(row.empirical == exact.empirical for row, exact in zip(frozen, rows(report, "risk"), strict=True))
     assert all(row.in_verdict for row in rows(report, "risk") + rows(report, "mean"))
-    assert [row.in_verdict for row in rows(report, "covariance")] == [False] * 4 + [True]
+    # Before step 10 the mean is farther away than the replicates scatter: risks do not tell how the covariance does.
+    assert [row.in_verdict for row in rows(report, "covariance")] == [False] * 2 + [True] * 3
     (correction,) = report.corrections
     assert correction["predicted"] > 0.1
     assert abs(correction["correction"] - correction["predicted"]) < 4.5 * correction["standard_error"]

@@ -8,7 +8,7 @@ from front_standin import arm_spec, stored
 
 import fastsgd
 import fastsgd.analysis
-from fastsgd.analysis.arms import final_sizes
+from fastsgd.analysis.scatter import sizes
 
 STEPS = np.array([100, 400, 700, 1000])
 REPLICATES = 4000
@@ -65,13 +65,13 @@ def test_the_correction_shrinks_with_the_step_size(run):
         assert abs(c["correction"] - (h @ true / (h @ frozen) - 1)) < 4 * c["standard_error"]
 
 
-def test_final_sizes_average_to_the_covariance_row(run):
+def test_sizes_average_to_the_covariance_row(run):
     report = fastsgd.ratio(run)
     evaluation = fastsgd.analysis.evaluate(run)
     for prediction, seen in zip(evaluation.predictions, evaluation.observed, strict=True):
         key = (prediction.model.arm, "covariance", 1000)
         (row,) = [row for row in report.rows if (row.arm, row.quantity, row.step) == key]
-        assert final_sizes(prediction, seen).mean() == pytest.approx(row.empirical, rel=1e-12)
+        assert sizes(prediction, seen, -1, seen.final).mean() == pytest.approx(row.empirical, rel=1e-12)
 
 
 def test_a_wrong_design_is_rejected_in_the_limit(run):

@@ -12,7 +12,7 @@ from fastsgd.analysis.observed import Observed
 from fastsgd.analysis.pilot_errors import scatter, widened
 from fastsgd.analysis.prediction import Prediction
 from fastsgd.analysis.rows import Row
-from fastsgd.analysis.steps import final_sizes
+from fastsgd.analysis.scatter import sizes
 from fastsgd.analysis.zscores import z_exact, z_sample_mean
 from fastsgd.theory import richardson
 
@@ -92,9 +92,9 @@ def extrapolated_rows(predictions: Sequence[Prediction], observed: Sequence[Obse
     if last in usable:
         step = int(predictions[0].steps[last])
         yield _risk_row(predictions, observed, [last], step)
-        sizes = np.stack([final_sizes(p, o) for p, o in zip(predictions, observed, strict=True)])
+        each = np.stack([sizes(p, o, last, o.final) for p, o in zip(predictions, observed, strict=True)])
         errors = _errors([None if p.pilot is None else p.pilot.size[:, last] for p in predictions])
-        yield limit_row(predictions, sizes, errors, "covariance", step)
+        yield limit_row(predictions, each, errors, "covariance", step)
     if len(level) > 1:
         yield _risk_row(predictions, observed, level, None)
 

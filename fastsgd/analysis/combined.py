@@ -12,7 +12,8 @@ from fastsgd.analysis.observed import Observed
 from fastsgd.analysis.pilot_errors import widened
 from fastsgd.analysis.prediction import Prediction
 from fastsgd.analysis.rows import Row
-from fastsgd.analysis.zscores import z_pearson3, z_sample_mean
+from fastsgd.analysis.scatter import size_scatter
+from fastsgd.analysis.zscores import z_pearson3, z_sample_mean, z_studentised
 from fastsgd.theory import paths
 from fastsgd.theory.eigen import eigenbasis
 
@@ -90,7 +91,14 @@ def sample_risk_row(prediction: Prediction, observed: Observed, index: NDArray[n
 
 
 def covariance_row(prediction: Prediction, observed: Observed, index: NDArray[np.int64]) -> Row:
-    """Scale factor of the whitened covariances, correlation between steps included (Gaussian; exact for one step)."""
+    """Scale factor of the whitened covariances, correlation between steps included (Gaussian; exact for one step).
+
+    Where the law is not Gaussian: over the steps whose scatter is known, with their variances from the scatter.
+    """
+    scatter = size_scatter(prediction, observed)
+    measured = [s for s in index if (one := scatter[s]) is not None and one.known]
+    if not prediction.gaussian and measured:
+        index = np.asarray(measured)
     whiten = [prediction.whitener(int(s)) for s in index]
     pairs = zip(index, whiten, strict=True)
     sizes = np.asarray([np.einsum("ia,ij,ja->", B, observed.covariance[s], B) for s, B in pairs])
@@ -98,11 +106,21 @@ def covariance_row(prediction: Prediction, observed: Observed, index: NDArray[np
     # While a run goes on its earlier steps have more replicates, among them all those of the later ones.
     n = observed.count[index]
     between = prediction.once(("sizes", *index.tolist()), lambda: size_covariance(prediction, index, whiten))
-    weights, variance = scale_weights(ranks, between / (np.maximum.outer(n, n) - 1))
-    error, value = math.sqrt(variance), float(weights @ sizes)
-    z = z_pearson3((value - 1) / error, 2 * error)
-    arm, tested = prediction.model.arm, error < LARGEST_ERROR and not prediction.path.known
-    row = Row(arm, "covariance (all steps)", None, value, error, 1.0, z, int(n.min()), in_verdict=tested)
+    between = between / (np.maximum.outer(n, n) - 1)
+    weights, variance = scale_weights(ranks, between)
+    value, tested = float(weights @ sizes), prediction.gaussian or bool(measured)
+    known = [one for s in index if (one := scatter[s]) is not None]
+    if prediction.gaussian or len(known) < len(index):
+        error, sample = math.sqrt(variance), None
+        z = z_pearson3((value - 1) / error, 2 * error)
+    else:
+        root = weights * np.sqrt([one.inflation(B.shape[1]) for one, B in zip(known, whiten, strict=True)])
+        error = sample = math.sqrt(float(root @ between @ root))
+        # As of a gamma law: skewness in units of the coefficient of variation.
+        shape = np.average([one.skewness / math.sqrt(one.variance) for one in known], weights=np.abs(weights * ranks))
+        z = z_studentised((value - 1) / error, float(shape) * error, min(one.degrees for one in known))
+    arm, what = prediction.model.arm, "covariance (all steps)"
+    row = Row(arm, what, None, value, error, 1.0, z, int(n.min()), sample, in_verdict=tested and error < LARGEST_ERROR)
     return row if prediction.pilot is None else widened(row, prediction.pilot.of_size(index, weights * ranks))
 
 

@@ -9,6 +9,7 @@ from fastsgd.analysis.arms import LIMIT
 from fastsgd.analysis.observed import Observed
 from fastsgd.analysis.prediction import Prediction
 from fastsgd.analysis.rows import Row
+from fastsgd.analysis.scatter import FEWEST_KEPT, FEWEST_REPLICATES
 
 
 def progress_note(run: Any) -> list[str]:
@@ -52,16 +53,12 @@ def _scatter_text(predictions: Sequence[Prediction]) -> str:
         paired = "; risk ratios of arms from paired differences between replicates" if len(predictions) > 1 else ""
         return text + paired
     if all(p.exact for p in predictions):
-        text = "from the scatter between replicates, skewness corrected (means: their Gaussian limit)"
-        return text + "; covariances are tested at the last step alone"
-    return (
-        "risks, and covariances at the last step, from the scatter between replicates, skewness corrected; other covariances "
-        "and means from the Gaussian law"
-    )
+        return "from the scatter between replicates, skewness corrected (means: their Gaussian limit)"
+    return "from the scatter between replicates, skewness corrected; of means, and shapes of covariances, as in many samples"
 
 
 def nonlinear_notes(predictions: Sequence[Prediction], rows: Sequence[Row]) -> list[str]:
-    notes = reshuffled_notes(predictions)
+    notes = [*reshuffled_notes(predictions), *_unknown_scatter(predictions, rows)]
     if all(p.exact or not p.testable or not p.random.any() for p in predictions):
         return notes
     if any(p.model.least_squares is not None and not p.path.state_dependent for p in predictions):
@@ -79,6 +76,26 @@ def nonlinear_notes(predictions: Sequence[Prediction], rows: Sequence[Row]) -> l
             f'reveal; to extrapolate it away add arms with smaller steps: [arms.half] "step.size" = {size / 2:g}'
         )
     return notes
+
+
+def _unknown_scatter(predictions: Sequence[Prediction], rows: Sequence[Row]) -> list[str]:
+    """Steps whose covariance is not tested because nothing in the run tells its error."""
+    arms = {p.model.arm for p in predictions if not p.gaussian and p.testable}
+    steps = sorted(
+        {
+            row.step
+            for row in rows
+            if row.arm in arms and row.quantity == "covariance" and row.step is not None
+            if row.standard_error_sample is None and row.replicates >= FEWEST_REPLICATES
+        }
+    )
+    if not steps:
+        return []
+    shown = ", ".join(map(str, steps[:6])) + (", ..." if len(steps) > 6 else "")
+    return [
+        f"the mean is still on its way at step {shown}, where risks do not tell how a covariance scatters: not tested there; "
+        f"record.trajectories = {FEWEST_KEPT} gives its error"
+    ]
 
 
 def reshuffled_notes(predictions: Sequence[Prediction]) -> list[str]:

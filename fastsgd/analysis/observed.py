@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+
+LARGEST_KEPT = 2**25  # numbers of trajectories that are read
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,8 @@ class Observed:
             replicates that had not diverged.
         final: Delta of each replicate at the last recorded step, float64[R, d]; not finite where it diverged.
         diverged_at: step at which a replicate diverged, int64[R]; -1 for none.
+        trajectories: Delta of the first replicates at every recorded step, float64[K, S, d], read when it is called; K is 0
+            where none are kept.
     """
 
     risk: Array
@@ -29,6 +34,7 @@ class Observed:
     covariance: Array
     final: Array
     diverged_at: NDArray[np.int64]
+    trajectories: Callable[[], Array] = field(repr=False, compare=False)
 
     @classmethod
     def of(cls, run: Any, arm: str) -> Observed:
@@ -37,7 +43,11 @@ class Observed:
         count, mean, covariance = run.moments(arm)
         diverged_at = np.asarray(run.diverged_at(arm))[: len(risk)]
         final = np.asarray(run.final(arm), dtype=np.float64)
-        return cls(risk, np.asarray(count), np.asarray(mean), np.asarray(covariance), final, diverged_at)
+        most = LARGEST_KEPT // max(np.size(mean), 1)
+        return cls(
+            risk, np.asarray(count), np.asarray(mean), np.asarray(covariance), final, diverged_at,
+            lambda: np.asarray(run.trajectories(arm, most), dtype=np.float64),
+        )  # fmt: skip
 
     @property
     def replicates(self) -> int:

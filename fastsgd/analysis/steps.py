@@ -13,11 +13,14 @@ from scipy import special
 from fastsgd.analysis.observed import Observed
 from fastsgd.analysis.prediction import LARGEST_RISK, Prediction
 from fastsgd.analysis.rows import Row
+from fastsgd.analysis.scatter import SizeScatter, size_scatter
 from fastsgd.analysis.zscores import Z_LIMIT, z_exact, z_gamma, z_pearson3, z_sample_mean
 
 Array = NDArray[np.float64]
 
 FROZEN = "risk (frozen noise)"
+# Of the statistic of the shape: beyond them its law is too far from that of many Gaussian samples.
+LARGEST_KURTOSIS, FEWEST_REPLICATES = 0.25, 64
 
 
 def step_rows(prediction: Prediction, observed: Observed) -> Iterator[Row]:
@@ -26,6 +29,7 @@ def step_rows(prediction: Prediction, observed: Observed) -> Iterator[Row]:
     Steps at which replicates had diverged are shown over the survivors but not tested: survival selects. Nor are steps
     whose predicted variance overflows.
     """
+    scatter = size_scatter(prediction, observed)
     for s in range(len(prediction.steps)):
         if observed.count[s] < 1:
             continue
@@ -35,7 +39,7 @@ def step_rows(prediction: Prediction, observed: Observed) -> Iterator[Row]:
             yield risk_row(prediction, observed, s)
             if prediction.frozen_risk is not None and observed.replicates > 1:
                 yield frozen_row(prediction, observed, s)
-            yield from moment_rows(prediction, observed, s)
+            yield from moment_rows(prediction, observed, s, scatter[s])
         elif prediction.risk[s] >= LARGEST_RISK:
             row = unbounded_row(prediction, observed, s)
             yield replace(row, predicted=float(prediction.risk[s]), z=0.0, in_verdict=False)
@@ -84,40 +88,40 @@ def unbounded_row(prediction: Prediction, observed: Observed, s: int) -> Row:
     return Row(arm, "risk", step, mean, math.inf, math.inf, -Z_LIMIT, len(values), None, observed.whole(s))
 
 
-def moment_rows(prediction: Prediction, observed: Observed, s: int) -> Iterator[Row]:
-    """Covariance (size and shape) and mean at one step, as ratios to what Gaussian samples give on average."""
+def moment_rows(
+    prediction: Prediction, observed: Observed, s: int, scatter: SizeScatter | None = None
+) -> Iterator[Row]:
+    """Covariance (size and shape) and mean at one step, as ratios to what samples of the predicted law give on average.
+
+    scatter: of the size, where the law is not Gaussian; the shape is then that of samples of its kurtosis.
+    """
     arm, step, n, whole = prediction.model.arm, int(prediction.steps[s]), int(observed.count[s]), observed.whole(s)
-    # With state-dependent noise the fourth moments, and so the errors of a covariance, are not known.
-    known = whole and not prediction.path.known
     whiten = prediction.whitener(s)
     rank = whiten.shape[1]
     if n > 1:
         white = whiten.T @ observed.covariance[s] @ whiten
         size = float(np.trace(white)) / rank
-        degrees = rank * (n - 1)
-        z, error, sampled = z_gamma(degrees / 2, size), math.sqrt(2 / degrees), None
-        if not prediction.gaussian and whole and s == len(prediction.steps) - 1 and n == observed.replicates:
-            error, z = z_sample_mean(final_sizes(prediction, observed), 1.0)
-            sampled = error
-        yield Row(arm, "covariance", step, size, error, 1.0, z, n, sampled, in_verdict=known or sampled is not None)
+        degrees, kurtosis = rank * (n - 1), 0.0
+        z, error, sampled, known = z_gamma(degrees / 2, size), math.sqrt(2 / degrees), None, whole
+        if scatter is not None:
+            error, z, kurtosis = scatter.error(n), scatter.z(size, n), scatter.kurtosis
+            sampled = error if scatter.known else None
+        if not prediction.gaussian:
+            known = whole and sampled is not None
+        yield Row(arm, "covariance", step, size, error, 1.0, z, n, sampled, in_verdict=known)
         if n > rank > 1:
-            value, error, z = sphericity(white, n - 1)
-            yield Row(arm, "covariance shape", step, value, error, 1.0, z, n, in_verdict=known)
+            value, error, z = sphericity(white, n - 1, 1 + kurtosis)
+            fits = known and (prediction.gaussian or (kurtosis <= LARGEST_KURTOSIS and n >= FEWEST_REPLICATES))
+            yield Row(arm, "covariance shape", step, value, error, 1.0, z, n, in_verdict=fits)
     distance = n * float(np.sum((whiten.T @ (observed.mean[s] - prediction.mean[s])) ** 2)) / rank
     z = z_gamma(rank / 2, distance)
     yield Row(arm, "mean", step, distance, math.sqrt(2 / rank), 1.0, z, n, in_verdict=whole)
 
 
-def final_sizes(prediction: Prediction, observed: Observed) -> Array:
-    """(x_i - mean)' S^+ (x_i - mean) / rank at the last step, float64[R]; their mean is tr(S^+ Chat) / rank."""
-    whiten, n = prediction.whitener(len(prediction.steps) - 1), observed.replicates
-    white = (observed.final - np.mean(observed.final, axis=0)) @ whiten
-    sizes: Array = np.sum(white * white, axis=1) * (n / (n - 1) / whiten.shape[1])
-    return sizes
-
-
-def sphericity(white: Array, degrees: int) -> tuple[float, float, float]:
+def sphericity(white: Array, degrees: int, inflation: float = 1.0) -> tuple[float, float, float]:
     """(value, standard error, z) of Mauchly's statistic u = d log(tr W/d) - log det W against its expectation.
+
+    inflation: 1 + Mardia's kurtosis, the factor of the expectation of u to leading order in 1/degrees.
 
     W float64[d, d] is a sample covariance of whitened data with `degrees` >= d degrees of freedom. u >= 0 measures
     the shape alone (a common factor cancels). log det W = d log tr W + (independent of tr W), and log det of a Wishart
@@ -132,5 +136,5 @@ def sphericity(white: Array, degrees: int) -> tuple[float, float, float]:
     third = d**3 * float(special.polygamma(2, total)) - float(np.sum(special.polygamma(2, halves)))
     value = d * math.log(float(np.trace(white)) / d) - float(logdet) if sign > 0 else math.inf
     deviation = math.sqrt(variance)
-    value = min(value, 1e300)
+    value = min(value, 1e300) / inflation
     return value / mean, deviation / mean, z_pearson3((value - mean) / deviation, third / deviation**3)

@@ -12,6 +12,7 @@ from fastsgd.analysis.arms import paired_row
 from fastsgd.analysis.combined import covariance_row, exact_risk_row, sample_risk_row
 from fastsgd.analysis.observed import Observed
 from fastsgd.analysis.prediction import Prediction
+from fastsgd.analysis.scatter import size_scatter
 from fastsgd.analysis.steps import moment_rows, risk_row
 from fastsgd.experiments.base import Case, Row
 from fastsgd.theory.statistics import sidak_z
@@ -57,9 +58,10 @@ def all_steps(prediction: Prediction, seen: Observed, where: str = "", covarianc
 
 def shape_rows(prediction: Prediction, seen: Observed, where: str = "") -> Iterator[Row]:
     """Rows "covariance shape" (Mauchly's statistic of the whitened covariance) where there are replicates enough."""
+    scatter = size_scatter(prediction, seen)
     for s in range(len(prediction.steps)):
         if prediction.random[s]:
-            for row in moment_rows(prediction, seen, s):
+            for row in moment_rows(prediction, seen, s, scatter[s]):
                 if row.quantity == "covariance shape":
                     yield from_analysis(row, where)
 

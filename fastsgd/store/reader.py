@@ -148,11 +148,14 @@ class Run:
         """int64[R_done]: step at which a replicate diverged, -1 if it did not."""
         return self.rows("diverged_at", arm)
 
-    def trajectories(self, arm: str | None = None) -> NDArray[np.float64]:
-        """float64[K_done, S, d]: theta - theta* of the first replicates at recorded steps; K is 0 if none are kept."""
+    def trajectories(self, arm: str | None = None, most: int | None = None) -> NDArray[np.float64]:
+        """float64[K_done, S, d]: theta - theta* of the first replicates at recorded steps; K is 0 if none are kept.
+
+        most: read no more than the first so many.
+        """
         if not self.sizes.trajectories:
             return np.empty((0, self.sizes.steps, len(self.coordinates)))
-        return self.rows("trajectory", arm)
+        return self.rows("trajectory", arm, stop=most)
 
     def rows(self, name: str, arm: str | None = None, start: int = 0, stop: int | None = None) -> NDArray[Any]:
         """Rows of the completed waves of any replicate dataset, extras too, or rows `start` to `stop` of them.

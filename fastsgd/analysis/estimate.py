@@ -15,6 +15,7 @@ from fastsgd.analysis import tables
 from fastsgd.analysis.estimate_bootstrap import interval, resamples
 from fastsgd.analysis.estimate_fit import Features, Fit, features, fit
 from fastsgd.analysis.estimate_geometry import Geometry, Plateau, Steps, steps_for, suggested_batch
+from fastsgd.analysis.estimate_weights import COUNTS, SAMPLING, Weighed, weights_of
 from fastsgd.errors import InputError
 from fastsgd.spec import chunks, toml
 
@@ -22,6 +23,10 @@ Array = NDArray[np.float64]
 
 # Where H and G are nearly proportional its least possible value is 1 and every resample is farther away than the estimate.
 WITHOUT_INTERVAL = ("generalised_condition_number",)
+NO_SPEC = (
+    "there is no spec of a problem with weights or dropped columns: a run counts all rows alike and reads every column; "
+    "write the rows and columns that it is to have to a file of its own"
+)
 FAMILIES = ("linear", "logistic", "poisson", "probit", "huber")
 
 
@@ -52,6 +57,12 @@ class Estimate:
     step_intervals: tuple[tuple[float, float] | None, ...]
     epochs: float
     in_memory: bool
+    dropped: tuple[str, ...] = ()
+
+    @property
+    def runs(self) -> bool:
+        """False where no spec is this problem: runs weigh rows alike and read every column."""
+        return self.fit.features.weights.column is None and not self.dropped
 
     def as_dict(self) -> dict[str, Any]:
         """What `--json` prints, as plain Python values."""
@@ -64,6 +75,10 @@ class Estimate:
             "ridge": fit.ridge,
             "threshold": at.threshold if at.family == "huber" else None,
             "rows": at.rows,
+            "weights": at.weights.column if at.weights.kind == SAMPLING else None,
+            "counts": at.weights.column if at.weights.kind == COUNTS else None,
+            "effective_rows": at.weights.effective,
+            "dropped": list(self.dropped),
             "dimension": at.dimension,
             "in_memory": self.in_memory,
             "passes": fit.passes,
@@ -89,7 +104,7 @@ class Estimate:
                 step.as_dict() | {"high_error": error, "high_interval": inside}
                 for step, error, inside in zip(self.steps, self.step_errors, self.step_intervals, strict=True)
             ],
-            "spec": self.spec_tables(),
+            "spec": self.spec_tables() if self.runs else None,
         }
         plain: dict[str, Any] = tables.plain(content)
         return plain
@@ -98,7 +113,12 @@ class Estimate:
         """A spec that is ready to run: the suggested batch and step, halved twice where the loss is not quadratic.
 
         folder: where the spec will be, to which its file name is made relative; default: as `data` was given.
+
+        Raises:
+            InputError: with weights or dropped columns, which a run does not have.
         """
+        if not self.runs:
+            raise InputError(NO_SPEC)
         fit, at, step = self.fit, self.fit.features, self.steps[0]
         data = Path(self.data)
         name = os.path.relpath(data.absolute(), folder.absolute()) if folder is not None else str(data)
@@ -159,6 +179,9 @@ def estimate(
     family: str,
     *,
     target: str = "y",
+    weights: str | None = None,
+    counts: str | None = None,
+    drop: Sequence[str] = (),
     ridge: float = 0.0,
     threshold: float | None = None,
     batches: Sequence[int] = (),
@@ -175,6 +198,8 @@ def estimate(
     Args:
         data: CSV, NPZ or HDF5 file, read in chunks when it is larger than `in_memory` bytes.
         family: linear, logistic, poisson, probit or huber. target: column or array; an HDF5 path such as train/y is fine.
+        weights: column of sampling weights >= 0; counts: column that says how many equal rows a row stands for
+            (`estimate_weights`). drop: columns to leave out; those of a CSV file need not hold numbers.
         ridge: penalty (ridge/2)|theta|^2, the intercept included.
         threshold: of huber, residuals beyond which the loss is linear; default 1.
         batches: batches to give step sizes for; default: the suggested one.
@@ -197,9 +222,13 @@ def estimate(
         raise InputError(f"the epochs must be > 0 and finite, got {epochs:g}")
     if bootstrap < 0 or bootstrap == 1:
         raise InputError(f"the bootstrap must have 2 resamples or more for a standard error, or 0, got {bootstrap}")
+    if weights is not None and counts is not None:
+        raise InputError(f"rows have weights or counts, got both ({weights}, {counts}); give one of them")
     path = Path(data)
-    table = chunks.open_table(path, target, in_memory)
-    at = features(table, family, standardize, intercept, 1.0 if threshold is None else threshold)
+    table = chunks.open_table(path, target, in_memory, tuple(drop))
+    rows = Weighed.of(table, path, weights if counts is None else counts)
+    counted = weights_of(rows, path, SAMPLING if counts is None else COUNTS)
+    at = features(rows, family, counted, standardize, intercept, 1.0 if threshold is None else threshold)
     for batch in batches:
         if not 1 <= batch <= at.rows:
             raise InputError(f"a batch must be between 1 and the {at.rows} rows of {path}, got {batch}")
@@ -220,10 +249,10 @@ def estimate(
     drawn = resamples(fitted, bootstrap, seed) if bootstrap > 0 else []
     errors = _errors(drawn, at.rows, geometry, steps)
     theta_errors = np.std([r.theta for r in drawn], axis=0, ddof=1) if len(drawn) > 1 else None
-    memory = isinstance(table, chunks.MemoryTable)
+    memory = chunks.is_in_memory(table)
     return Estimate(
         str(data), target, fitted, geometry, errors.geometry, errors.intervals, theta_errors, len(drawn), tuple(steps),
-        errors.steps, errors.step_intervals, epochs, memory,
+        errors.steps, errors.step_intervals, epochs, memory, tuple(drop),
     )  # fmt: skip
 
 
@@ -233,9 +262,13 @@ def _limit(of: Fit, batch: int) -> float:
 
     at = of.features
     limit = 2.0 / float(np.linalg.eigvalsh(of.hessian)[-1])
-    if at.family != "linear" or not isinstance(at.table, chunks.MemoryTable) or at.dimension > 36 or batch >= at.rows:
+    small = chunks.is_in_memory(at.table.table) and at.dimension <= 36 and at.rows <= 4 * at.weights.lines
+    if at.family != "linear" or not small or batch >= at.rows:
         return limit
-    X, y = (np.concatenate(parts) for parts in zip(*at, strict=True))
+    X, y, a, c = (np.concatenate(parts) for parts in zip(*at, strict=True))
+    if at.weights.column is not None:  # a row with its weight is one of other numbers
+        root, times = np.sqrt(a), c.astype(np.int64)
+        X, y = np.repeat(X * root[:, None], times, axis=0), np.repeat(y * root, times)
     pool = least_squares.pool(X, y, of.theta, of.ridge)
     return least_squares_stationary.largest_stable_step(pool, (at.rows - batch) / ((at.rows - 1) * batch))
 

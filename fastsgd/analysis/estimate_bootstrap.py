@@ -1,8 +1,9 @@
 """Errors of everything estimated from a table: the Poisson bootstrap, in two passes over the rows.
 
-Each row counts Poisson(1) times in each resample (Hanley and MacGibbon 2006; Chamandy, Muralidharan, Najmi and Naidu
-2012), which needs no order of the rows and no memory of them. A resample's optimum is one Newton step from theta*, with
-the resample's own gradient and Hessian: the error of that step is of the order of the square of the deviation.
+Each row counts Poisson(1) times in each resample, Poisson(c) times if it stands for c rows (Hanley and MacGibbon 2006;
+Chamandy, Muralidharan, Najmi and Naidu 2012), which needs no order of the rows and no memory of them. A resample's optimum
+is one Newton step from theta*, with the resample's own gradient and Hessian: the error of that step is of the order of the
+square of the deviation.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastsgd.analysis.estimate_fit import Features, Fit
+from fastsgd.analysis.estimate_weights import COUNTS
 from fastsgd.problems.families import curvature, information, score
 from fastsgd.theory.symmetric_space import pack_outer, unpack
 
@@ -24,7 +26,7 @@ ENTRIES = 2**22  # of packed products in memory at once
 
 @dataclass(frozen=True)
 class Resample:
-    """One resample: weight (rows it counts), theta*, H with the ridge, S_n, F at its theta*."""
+    """One resample: theta*, H with the ridge, S_n, F at its theta*; rows: how many it counts."""
 
     rows: float
     theta: Array
@@ -37,12 +39,13 @@ def resamples(of: Fit, count: int, seed: int = 0) -> list[Resample]:
     """`count` resamples of a fit, columns centred and scaled as in the fit; those with a singular Hessian left out."""
     at, d = of.features, of.features.dimension
     p = d * (d + 1) // 2
-    total, gradient, hessian = np.zeros(count), np.zeros((count, d)), np.zeros((count, p))
-    for X, y, Z, w in _rows(at, count, seed):
+    drawn, total, gradient, hessian = np.zeros(count), np.zeros(count), np.zeros((count, d)), np.zeros((count, p))
+    for X, y, a, Z, w in _rows(at, count, seed):
         z = X @ of.theta
-        total += w.sum(axis=0)
-        gradient += w.T @ (X * score(at.family, z, y, at.threshold)[:, None])
-        hessian += (w * curvature(at.family, z, y, at.threshold)[:, None]).T @ Z
+        drawn += w.sum(axis=0)
+        total += a @ w
+        gradient += w.T @ (X * (a * score(at.family, z, y, at.threshold))[:, None])
+        hessian += (w * (a * curvature(at.family, z, y, at.threshold))[:, None]).T @ Z
     thetas = np.empty((count, d))
     usable = np.ones(count, dtype=np.bool_)
     for b in range(count):
@@ -53,19 +56,22 @@ def resamples(of: Fit, count: int, seed: int = 0) -> list[Resample]:
         except np.linalg.LinAlgError:
             usable[b], thetas[b] = False, of.theta
     mean, H, S, F = np.zeros((count, d)), np.zeros((count, p)), np.zeros((count, p)), np.zeros((count, p))
-    for X, y, Z, w in _rows(at, count, seed):
+    for X, y, a, Z, w in _rows(at, count, seed):
         z = np.ascontiguousarray(X @ thetas.T)
         flat, repeated = z.ravel(), np.repeat(y, count)
-        s = score(at.family, flat, repeated, at.threshold).reshape(z.shape)
+        s = a[:, None] * score(at.family, flat, repeated, at.threshold).reshape(z.shape)
         mean += (w * s).T @ X
         S += (w * s * s).T @ Z
+        w = w * a[:, None]
         H += (w * curvature(at.family, flat, repeated, at.threshold).reshape(z.shape)).T @ Z
         F += (w * information(at.family, flat, at.threshold).reshape(z.shape)).T @ Z
     found = []
     for b in np.flatnonzero(usable).tolist():
         n, centre = total[b], mean[b] / total[b]
-        noise = unpack(S[b], d) / n - np.multiply.outer(centre, centre)
-        found.append(Resample(n, thetas[b], unpack(H[b], d) / n + of.ridge * np.eye(d), noise, unpack(F[b], d) / n))
+        noise = unpack(S[b], d) * (drawn[b] / n**2) - np.multiply.outer(centre, centre)
+        found.append(
+            Resample(drawn[b], thetas[b], unpack(H[b], d) / n + of.ridge * np.eye(d), noise, unpack(F[b], d) / n)
+        )
     return found
 
 
@@ -86,12 +92,14 @@ def interval(value: float, resampled: Array) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _rows(at: Features, count: int, seed: int) -> Iterator[tuple[Array, Array, Array, Array]]:
-    """Chunks (X, y, packed x x', weights float64[m, count]); the weights of a row depend on its place alone."""
+def _rows(at: Features, count: int, seed: int) -> Iterator[tuple[Array, Array, Array, Array, Array]]:
+    """Chunks (X, y, a, packed x x', weights float64[m, count]); the weights of a row depend on its place alone."""
     most = max(1, ENTRIES // (at.dimension * (at.dimension + 1) // 2))
-    for index, (X, y) in enumerate(at):
+    counted = at.weights.kind == COUNTS and at.weights.column is not None
+    for index, (X, y, a, c) in enumerate(at):
         bits = np.random.Generator(np.random.Philox(key=np.array([seed, index], dtype=np.uint64)))
-        weights = bits.poisson(1.0, size=(len(y), count)).astype(np.float64)
+        mean = c[:, None] if counted else 1.0
+        weights = bits.poisson(mean, size=(len(y), count)).astype(np.float64)
         for start in range(0, len(y), most):
             part = slice(start, start + most)
-            yield X[part], y[part], pack_outer(X[part]), weights[part]
+            yield X[part], y[part], a[part], pack_outer(X[part]), weights[part]

@@ -1,6 +1,6 @@
 """A generalised linear model fitted to a table read in chunks: optimum, H, G and F by sums over the rows.
 
-    L(theta) = (1/n) sum_i l(x_i'theta, y_i) + (ridge/2) |theta|^2
+    L(theta) = (1/n) sum_i a_i c_i l(x_i'theta, y_i) + (ridge/2) |theta|^2,    a = c = 1 without weights (`estimate_weights`)
 
 as `problems.glm`, with the same features: an intercept first (if asked for), columns standardised (if asked for). Every
 pass sums over the same chunks in the same order whether the table is in memory or not, so results are the same numbers.
@@ -15,10 +15,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from fastsgd.analysis.estimate_weights import Weighed, Weights, alike
 from fastsgd.errors import InputError
 from fastsgd.problems.data import LARGEST
 from fastsgd.problems.families import FAMILIES, curvature, information, outside, score
-from fastsgd.spec.chunks import Table
 from fastsgd.theory.streaming import FrequentDirections, LowRank
 
 Array = NDArray[np.float64]
@@ -34,25 +34,30 @@ class Features:
     """The rows of a table as the model sees them.
 
     Attributes:
-        names: of the d coordinates; rows: n.
+        names: of the d coordinates; weights: how the rows count.
         mean, scale: float64[p] of the columns; 0 and 1 unless standardised (scale: over n).
         threshold: of the family huber.
     """
 
-    table: Table
+    table: Weighed
     family: str
     names: tuple[str, ...]
-    rows: int
+    weights: Weights
     mean: Array
     scale: Array
     intercept: bool
     threshold: float = 1.0
 
-    def __iter__(self) -> Iterator[tuple[Array, Array]]:
-        """Chunks (float64[m, d], float64[m])."""
-        for raw, y in self.table:
+    def __iter__(self) -> Iterator[tuple[Array, Array, Array, Array]]:
+        """Chunks (X float64[m, d], y float64[m], a float64[m], c float64[m]): a row's loss is a l, and stands c times."""
+        for raw, y, w in self.table:
             X = (raw - self.mean) / self.scale
-            yield (np.column_stack([np.ones(len(X)), X]) if self.intercept else X), y
+            yield (np.column_stack([np.ones(len(X)), X]) if self.intercept else X), y, *self.weights.factors(w)
+
+    @property
+    def rows(self) -> int:
+        """n."""
+        return self.weights.rows
 
     @property
     def dimension(self) -> int:
@@ -73,7 +78,12 @@ class Features:
 
 
 def features(
-    table: Table, family: str, standardize: bool = True, intercept: bool = True, threshold: float = 1.0
+    table: Weighed,
+    family: str,
+    weights: Weights | None = None,
+    standardize: bool = True,
+    intercept: bool = True,
+    threshold: float = 1.0,
 ) -> Features:
     """One pass over a table: checks of the target, moments of the columns.
 
@@ -82,9 +92,11 @@ def features(
             numbers whose squares overflow.
     """
     p = len(table.names)
-    n, mean, squares, wrong, first = 0, np.zeros(p), np.zeros(p), 0, ""
-    for X, y in table:
-        bad = outside(family, y)
+    n, seen, mean, squares, wrong, first = 0, 0.0, np.zeros(p), np.zeros(p), 0, ""
+    unit = 1.0 if weights is None else weights.lines / weights.total
+    for X, y, w in table.every():
+        inside = w > 0
+        bad = outside(family, y) & inside
         if bad.any():
             row = int(np.argmax(bad))
             first = first or f"{y[row]:.6g} in row {n + row + 1}"
@@ -95,15 +107,20 @@ def features(
                 f"the data must hold numbers of size {LARGEST:g} or less, got {size:.6g} within rows {n + 1} to "
                 f"{n + len(y)}; give them in a larger unit"
             )
-        here = X.mean(axis=0)
-        gap, total = here - mean, n + len(y)
-        squares += np.sum((X - here) ** 2, axis=0) + gap**2 * (n * len(y) / total)
-        mean += gap * (len(y) / total)
-        n = total
+        n += len(y)
+        if not inside.any():
+            continue
+        X, share = X[inside], w[inside] * unit
+        part = float(np.sum(share))
+        here = share @ X / part
+        gap, total = here - mean, seen + part
+        squares += share @ (X - here) ** 2 + gap**2 * (seen * part / total)
+        mean += gap * (part / total)
+        seen = total
     if wrong:
         rule = FAMILIES[family]
         raise InputError(f"the target must be {rule.rule} for {family}, got {first} ({wrong} such rows); {rule.remedy}")
-    scale = np.sqrt(squares / n)
+    scale = np.sqrt(squares / seen)
     names = list(table.names)
     if standardize:
         for name, m, sd in zip(names, mean, scale, strict=True):
@@ -117,7 +134,7 @@ def features(
     if intercept and "intercept" in names:
         raise InputError('there must be no column "intercept" when one is added; rename it, or add none')
     names = ["intercept", *names] if intercept else names
-    return Features(table, family, tuple(names), n, mean, scale, intercept, threshold)
+    return Features(table, family, tuple(names), weights or alike(n), mean, scale, intercept, threshold)
 
 
 @dataclass(frozen=True)
@@ -135,13 +152,13 @@ def slope(at: Features, theta: Array, ridge: float) -> Slope:
     d, n = at.dimension, at.rows
     gradient, hessian, top, entry = np.zeros(d), np.zeros((d, d)), 0.0, 0.0
     with np.errstate(over="ignore", invalid="ignore"):
-        for X, y in at:
+        for X, y, a, c in at:
             z = X @ theta
-            s = score(at.family, z, y, at.threshold)
-            gradient += X.T @ s
-            hessian += X.T @ (X * curvature(at.family, z, y, at.threshold)[:, None])
-            top = max(top, float(np.max(np.abs(s))))
-            entry = max(entry, float(np.max(np.abs(s) * np.max(np.abs(X), axis=1))))
+            s = a * score(at.family, z, y, at.threshold)
+            gradient += X.T @ (c * s)
+            hessian += X.T @ (X * (a * c * curvature(at.family, z, y, at.threshold))[:, None])
+            top = max(top, float(np.max(np.abs(s), initial=0.0)))
+            entry = max(entry, float(np.max(np.abs(s) * np.max(np.abs(X), axis=1), initial=0.0)))
     return Slope(gradient / n + ridge * theta, _symmetric(hessian / n) + ridge * np.eye(d), top, entry)
 
 
@@ -191,9 +208,9 @@ def _reweighted(at: Features, ridge: float) -> tuple[Array, int]:
     theta: Array = np.zeros(d)
     for k in range(REWEIGHTED):
         products, sums = ridge * at.rows * np.eye(d), np.zeros(d)
-        for X, y in at:
+        for X, y, a, c in at:
             r = np.abs(X @ theta - y)
-            w = np.ones_like(r) if k == 0 else at.threshold / np.maximum(r, at.threshold)
+            w = a * c * (np.ones_like(r) if k == 0 else at.threshold / np.maximum(r, at.threshold))
             products += X.T @ (X * w[:, None])
             sums += X.T @ (w * y)
         try:
@@ -263,17 +280,19 @@ def fit(at: Features, ridge: float = 0.0, rank: int | None = None) -> Fit:
     d, n = at.dimension, at.rows
     H, S, F = np.zeros((d, d)), np.zeros((d, d)), np.zeros((d, d))
     sketch = None if rank is None else FrequentDirections(d, rank)
-    for X, y in at:
+    for X, y, a, c in at:
         z = X @ theta
-        g = X * score(at.family, z, y, at.threshold)[:, None] + ridge * theta  # mean 0 over the table
-        H += X.T @ (X * curvature(at.family, z, y, at.threshold)[:, None])
-        F += X.T @ (X * information(at.family, z, at.threshold)[:, None])
+        g = X * (a * score(at.family, z, y, at.threshold))[:, None] + ridge * theta  # mean 0 over the table
+        H += X.T @ (X * (a * c * curvature(at.family, z, y, at.threshold))[:, None])
+        F += X.T @ (X * (a * c * information(at.family, z, at.threshold))[:, None])
+        g *= np.sqrt(c)[:, None]
         S += g.T @ g
-        if sketch is not None:
-            sketch.update(g)
+        if sketch is not None and len(g):
+            sketch.update(g * np.sqrt(at.weights.lines / n))  # the sketch divides by the vectors that it has seen
     H, S, F = (_symmetric(M / n) for M in (H, S, F))
     low = None if sketch is None else sketch.covariance()
-    return Fit(at, ridge, theta, H + ridge * np.eye(d), S, F, low, passes + 2)
+    passes += 2 if at.weights.column is None else 3
+    return Fit(at, ridge, theta, H + ridge * np.eye(d), S, F, low, passes)
 
 
 def _symmetric(matrix: Array) -> Array:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastsgd.analysis import tables
+from fastsgd.analysis.estimate_weights import COUNTS
 
 if TYPE_CHECKING:
     from fastsgd.analysis.estimate import Estimate
@@ -29,21 +30,33 @@ LABELS = {
 
 def text(of: Estimate) -> str:
     """Coefficients, geometry, step sizes and the spec."""
+    from fastsgd.analysis.estimate import NO_SPEC
+
     at = of.fit.features
     how = "in memory" if of.in_memory else "in chunks"
     head = (
         f"{of.data}: {at.rows} rows, {at.family} with target {of.target}, ridge {of.fit.ridge:g}, "
         f"{of.fit.passes} passes {how}"
     )
+    if at.weights.column is not None:
+        head += f"\n{_weights(of)}"
     parts = [head, "", _coefficients(of), "", _geometry(of)]
     if of.fit.low_rank is not None:
         parts += ["", _low_rank(of)]
-    parts += ["", _steps(of), "", "a spec that is ready to run:", "", of.spec_toml().rstrip()]
+    spec = ["a spec that is ready to run:", "", of.spec_toml().rstrip()] if of.runs else [f"note: {NO_SPEC}"]
+    parts += ["", _steps(of), "", *spec]
     if of.geometry.mu_F <= 0:
         parts.insert(1, "note: mu_F <= 0: Assumption 6.2 fails, bounds that contract in the metric F do not apply")
     if of.geometry.smallest_curvature * of.epochs * at.rows * of.steps[0].high < 4.6 * of.steps[0].batch:
         parts.insert(1, f"note: {of.epochs:g} epochs are too few to forget the start; see the column epochs")
     return "\n".join(parts)
+
+
+def _weights(of: Estimate) -> str:
+    found = of.fit.features.weights
+    if found.kind == COUNTS:
+        return f"counts {found.column}: {found.lines} lines stand for {found.rows} rows"
+    return f"sampling weights {found.column}, as many rows as {found.effective:.6g} of equal weight (Kish)"
 
 
 def _coefficients(of: Estimate) -> str:

@@ -14,6 +14,9 @@ FAMILIES = ("linear", "logistic", "poisson", "probit", "huber")
 @click.argument("data", type=options.PATH)
 @click.option("--family", type=click.Choice(FAMILIES), required=True, help="The model of the target.")
 @click.option("--target", default="y", show_default=True, metavar="NAME", help="Column or array to be predicted.")
+@click.option("--weights", metavar="NAME", help="Column of sampling weights (any scale); errors are robust, as HC0.")
+@click.option("--counts", metavar="NAME", help="Column that says how many equal rows a row stands for.")
+@click.option("--drop", multiple=True, metavar="NAME", help="Column to leave out, numbers or not; repeatable.")
 @click.option(
     "--ridge", type=click.FloatRange(min=0), default=0.0, show_default=True, help="Penalty (ridge/2)|theta|^2."
 )
@@ -46,6 +49,9 @@ def command(
     data: Path,
     family: str,
     target: str,
+    weights: str | None,
+    counts: str | None,
+    drop: tuple[str, ...],
     ridge: float,
     threshold: float | None,
     batches: tuple[int, ...],
@@ -69,15 +75,19 @@ def command(
       fastsgd estimate runs/data/wdbc.csv --family logistic --target malignant --ridge 0.01
       fastsgd estimate big.h5 --family linear --target train/y --batch 32 --batch 256 --bootstrap 0
       fastsgd estimate prices.csv --family huber --threshold 1.345
+      fastsgd estimate survey.csv --family logistic --target voted --weights w --drop id
       fastsgd estimate x.npz --family poisson --rank 10 --spec x.toml --json
     """
-    from fastsgd.analysis.estimate import estimate
+    from fastsgd.analysis.estimate import NO_SPEC, estimate
 
     if spec is not None and (spec.exists() or not spec.parent.is_dir()):
         raise click.UsageError(f"{spec} {'is there already' if spec.exists() else 'has no folder'}; give another FILE.")
+    if spec is not None and (weights or counts or drop):
+        raise click.UsageError(f"{NO_SPEC}, or leave out --spec.")
     found = estimate(
-        data, family, target=target, ridge=ridge, threshold=threshold, batches=batches, rank=rank, bootstrap=bootstrap,
-        epochs=epochs, standardize=standardize, intercept=intercept, in_memory=memory * 2**20,
+        data, family, target=target, weights=weights, counts=counts, drop=drop, ridge=ridge, threshold=threshold,
+        batches=batches, rank=rank, bootstrap=bootstrap, epochs=epochs, standardize=standardize, intercept=intercept,
+        in_memory=memory * 2**20,
     )  # fmt: skip
     result_json(found.as_dict()) if as_json else result(found.to_text())
     if spec is not None:

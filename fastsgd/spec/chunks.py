@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastsgd.errors import InputError
-from fastsgd.spec.csv_table import _header, _numbers
+from fastsgd.spec.csv_table import _header, _numbers, keep, read_csv
 from fastsgd.spec.data import _columns, hdf5_arrays, hollow, read_table
 from fastsgd.spec.reading import reason_of, why_unreadable
 from fastsgd.spec.table import DataTable, choose, fail
@@ -36,26 +36,35 @@ class Table(Protocol):
     def __iter__(self) -> Iterator[Chunk]: ...
 
 
+def is_in_memory(table: Table) -> bool:
+    """Whether passes over the table read no file."""
+    return is_in_memory(table.table) if isinstance(table, Without) else isinstance(table, MemoryTable)
+
+
 def chunk_rows(columns: int) -> int:
     """Rows of a chunk with so many columns: a power of two, 256 to 16384."""
     wanted = 2**21 // max(columns, 1)
     return int(min(max(1 << max(wanted.bit_length() - 1, 0), 256), 16384))
 
 
-def open_table(path: Path, target: str, in_memory: int = IN_MEMORY) -> Table:
+def open_table(path: Path, target: str, in_memory: int = IN_MEMORY, skip: Collection[str] = ()) -> Table:
     """The table of a CSV, NPZ or HDF5 file: in memory when its numbers take `in_memory` bytes or less.
+
+    skip: columns to leave out; those of a CSV file need not hold numbers.
 
     Raises:
         InputError: as `read_table`; the rows of a file that is not read at once are checked when they are read.
     """
     if reason := why_unreadable(path):
         raise InputError(f"{path} {reason}")
-    kinds: dict[str, type[CsvTable] | type[NpzTable] | type[Hdf5Table]]
-    kinds = {".csv": CsvTable, ".npz": NpzTable, ".h5": Hdf5Table, ".hdf5": Hdf5Table}
+    if path.suffix.lower() == ".csv":
+        whole = _bytes(path) <= in_memory
+        return MemoryTable(read_csv(path, target, skip)) if whole else CsvTable(path, target, skip)
+    kinds: dict[str, type[NpzTable] | type[Hdf5Table]] = {".npz": NpzTable, ".h5": Hdf5Table, ".hdf5": Hdf5Table}
     kind = kinds.get(path.suffix.lower())
-    if kind is None or _bytes(path) <= in_memory:
-        return MemoryTable(read_table(path, target))
-    return kind(path, target)
+    whole = kind is None or _bytes(path) <= in_memory
+    table: Table = MemoryTable(read_table(path, target)) if kind is None or whole else kind(path, target)
+    return Without(table, path, skip) if skip else table
 
 
 def _bytes(path: Path) -> int:
@@ -89,15 +98,33 @@ class MemoryTable:
             yield self.table.features[start : start + rows], self.table.target[start : start + rows]
 
 
+class Without:
+    """A table without some of its columns."""
+
+    def __init__(self, table: Table, path: Path, skip: Collection[str]):
+        for name in skip:
+            choose(path, name, table.names, "column", "to leave out")
+        self.table = table
+        self._kept = [place for place, name in enumerate(table.names) if name not in skip]
+        self.names = [table.names[place] for place in self._kept]
+        if not self.names:
+            raise InputError(f"{path} has no feature left; leave out fewer columns")
+
+    def __iter__(self) -> Iterator[Chunk]:
+        for X, y in self.table:
+            yield X.take(self._kept, axis=1), y
+
+
 class CsvTable:
     """A CSV file, lines parsed anew on every pass."""
 
-    def __init__(self, path: Path, target: str):
+    def __init__(self, path: Path, target: str, skip: Collection[str] = ()):
         self.path = path
         with path.open(encoding="utf-8-sig", newline="") as stream:
             self._columns, self._head = self._names(stream, target)
-        self._at = self._columns.index(target)
-        self.names = self._columns[: self._at] + self._columns[self._at + 1 :]
+        self._kept, names = keep(path, self._columns, target, skip)
+        self._at = names.index(target)
+        self.names = names[: self._at] + names[self._at + 1 :]
 
     def _names(self, stream: IO[str], target: str) -> tuple[list[str], int]:
         """Columns, and the number of lines up to the header's."""
@@ -135,17 +162,21 @@ class CsvTable:
     def _values(self, lines: list[str], line: int) -> Array:
         filled = [text for text in lines if text.strip()]
         if not filled:
-            return np.empty((0, len(self._columns)))
+            return np.empty((0, len(self._kept)))
         try:
             values = np.loadtxt(filled, delimiter=",", quotechar='"', comments=None, ndmin=2)
             if values.shape[1] == len(self._columns) and np.isfinite(values).all():
-                return values
+                return values.take(self._kept, axis=1)
         except ValueError:
             pass
         problems: list[str] = []
         reader = csv.reader(lines, strict=True)
         try:
-            rows = [_numbers(cells, self._columns, line + reader.line_num, problems) for cells in reader if cells]
+            rows = [
+                _numbers(cells, self._columns, line + reader.line_num, problems, self._kept)
+                for cells in reader
+                if cells
+            ]
         except csv.Error as error:
             raise InputError(
                 f"{self.path} is not CSV at line {line + reader.line_num} ({error}); mend the line"

@@ -3,6 +3,7 @@
 import csv
 import io
 import warnings
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,17 +17,17 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-def read_csv(path: Path, target: str) -> DataTable:
+def read_csv(path: Path, target: str, skip: Collection[str] = ()) -> DataTable:
     """Features and the column `target` of `read_numbers`, whose errors it raises."""
     import numpy as np
 
-    values, names = read_numbers(path, target)
+    values, names = read_numbers(path, target, skip)
     at = names.index(target)
     return DataTable(np.delete(values, at, axis=1), values[:, at].copy(), names[:at] + names[at + 1 :])
 
 
-def read_numbers(path: Path, target: str | None) -> "tuple[np.ndarray, list[str]]":
-    """float64[n, columns] and the names of the columns, of which `target` must be one, if given.
+def read_numbers(path: Path, target: str | None, skip: Collection[str] = ()) -> "tuple[np.ndarray, list[str]]":
+    """float64[n, columns] and the names of the columns, of which `target` must be one, if given; those of `skip` left out.
 
     A header line, then a row of numbers a line; empty lines and, before the header, lines with # are skipped.
 
@@ -43,12 +44,15 @@ def read_numbers(path: Path, target: str | None) -> "tuple[np.ndarray, list[str]
         header = next((cells for cells in lines if cells and not cells[0].lstrip().startswith("#")), None)
         if header is None:
             raise InputError(f"{path} is empty; give a header line and rows of numbers")
-        names = _header(path, header, target)
+        every = _header(path, header, target)
+        kept, names = keep(path, every, target, skip)
         start = stream.tell()
-        values = _quickly(stream, len(names))
+        values = _quickly(stream, len(every))
         if values is None:
             stream.seek(start)
-            values = _row_by_row(path, lines, names)
+            values = _row_by_row(path, lines, every, kept)
+        elif skip:
+            values = values.take(kept, axis=1)
     except csv.Error as error:
         raise InputError(f"{path} is not CSV at line {lines.line_num} ({error}); mend the line") from None
     return values, names
@@ -67,12 +71,24 @@ def _quickly(stream: io.StringIO, width: int) -> "np.ndarray | None":
     return values if values.size and values.shape[1] == width and np.isfinite(values).all() else None
 
 
-def _row_by_row(path: Path, lines: "Reader", names: list[str]) -> "np.ndarray":
+def keep(path: Path, names: list[str], target: str | None, skip: Collection[str]) -> tuple[list[int], list[str]]:
+    """Places and names of the columns that are not to be skipped."""
+    for name in skip:
+        choose(path, name, names, "column", "to leave out")
+        if name == target:
+            raise InputError(f'{path} must not leave out its target "{name}"; leave out other columns')
+    kept = [place for place, name in enumerate(names) if name not in skip]
+    if len(kept) < 2 and target is not None:
+        raise InputError(f'{path} has no column beside "{target}" left; give at least one feature')
+    return kept, [names[place] for place in kept]
+
+
+def _row_by_row(path: Path, lines: "Reader", names: list[str], kept: list[int]) -> "np.ndarray":
     """float64[n, p + 1] of the rows after the header, or InputError with the place of each bad cell."""
     import numpy as np
 
     problems: list[str] = []
-    rows = [_numbers(cells, names, lines.line_num, problems) for cells in lines if cells]
+    rows = [_numbers(cells, names, lines.line_num, problems, kept) for cells in lines if cells]
     if not rows:
         raise InputError(f"{path} has a header but no rows; give rows of numbers")
     fail(path, problems)
@@ -106,10 +122,12 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def _numbers(cells: list[str], names: list[str], line: int, problems: list[str]) -> list[float]:
+def _numbers(cells: list[str], names: list[str], line: int, problems: list[str], kept: list[int]) -> list[float]:
+    """Numbers of the kept columns of a row; what is wrong with them is added to `problems`."""
     if len(cells) != len(names):
         problems.append(f"must have {len(names)} cells in each row, got {len(cells)} at line {line}; mend the row")
-        return [0.0] * len(names)
+        return [0.0] * len(kept)
+    cells, names = [cells[place] for place in kept], [names[place] for place in kept]
     try:
         row = [float(cell) for cell in cells]
     except ValueError:

@@ -30,10 +30,10 @@ def fail(path: Path, problems: Sequence[str]) -> None:
         raise InputError([f"{path} {problem}" for problem in problems[:SHOWN]] + more)
 
 
-def choose(path: Path, target: str, names: Sequence[str], what: str) -> None:
-    """InputError naming the nearest column or array unless the target is among `names`."""
+def choose(path: Path, target: str, names: Sequence[str], what: str, role: str = "for the target") -> None:
+    """InputError naming the nearest column or array unless the target (or another in its role) is among `names`."""
     if target not in names:
         near = get_close_matches(target, names, 1) or [n for n in names if n.lower() == target.lower()]
         shown = ", ".join(list(names)[:10]) + (", ..." if len(names) > 10 else "")
         remedy = f'did you mean "{near[0]}"?' if near else f"it has {shown or 'none'}"
-        raise InputError(f'{path} has no {what} "{target}" for the target; {remedy}')
+        raise InputError(f'{path} has no {what} "{target}" {role}; {remedy}')

@@ -12,7 +12,7 @@ import numpy as np
 
 from fastsgd import averages, shards, store
 from fastsgd.differences import differing
-from fastsgd.errors import InputError, StoppedEarly
+from fastsgd.errors import InputError, NotEnding, StoppedEarly
 from fastsgd.interrupts import StopRequest
 from fastsgd.moments import Node, columns, push, total, unpack
 from fastsgd.threads import kernel_lock, layer, use_threads
@@ -330,7 +330,15 @@ class Runner:
         """Take a wave to the horizon."""
         while not wave.done:
             begun = time.monotonic()
-            taken = wave.advance(self.steps_per_call)
+            try:
+                taken = wave.advance(self.steps_per_call)
+            except NotEnding as error:
+                if wave.sums is None:
+                    self._commit(wave)
+                raise NotEnding(
+                    f"{error}; {self.writer.path} is saved as of step {self.writer.progress.wave_step} of these "
+                    "replicates, and the same command goes on from there"
+                ) from None
             now = time.monotonic()
             self._adapt(taken, now - begun)
             steps = self.done * self.plan.horizon + wave.count * wave.step

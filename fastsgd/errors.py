@@ -13,6 +13,10 @@ class RunError(FastsgdError):
     """A run could not go on (disk full, file locked by another process, ...)."""
 
 
+class NotEnding(RunError):
+    """A user's function has not ended in time; the thread that called it goes on until the process ends."""
+
+
 class InputError(FastsgdError):
     """Bad usage or bad input: one line a problem, each saying what is wrong, what was given and what to do."""
 
@@ -37,3 +41,7 @@ class StoppedEarly(FastsgdError):
     """Stopped by an interrupt or a time limit; what was done is on disk and the run can be resumed."""
 
     exit_code = 75
+
+
+class AtOnce(KeyboardInterrupt):
+    """A second SIGINT, while what the first one asked for was still under way."""

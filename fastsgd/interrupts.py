@@ -9,10 +9,12 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
+from fastsgd.errors import AtOnce
+
 
 class StopRequest:
     """While entered, SIGINT and SIGTERM raise KeyboardInterrupt until `saving` is set; from then on the first one only
-    sets `reason`, and a second SIGINT interrupts at once.
+    sets `reason`, and a second SIGINT raises AtOnce.
     """
 
     def __init__(self) -> None:
@@ -35,8 +37,10 @@ class StopRequest:
     def _note(self, number: int, frame: FrameType | None) -> None:
         first = self.reason is None
         self.reason = "interrupted" if number == signal.SIGINT else "terminated"
-        if not self.saving or (not first and number == signal.SIGINT):
+        if not self.saving:
             raise KeyboardInterrupt
+        if not first and number == signal.SIGINT:
+            raise AtOnce
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastsgd import averages
+from fastsgd.errors import NotEnding
 from fastsgd.kernels.moments import BLOCK, record_moments
 from fastsgd.kernels.philox import PURPOSE_START
 from fastsgd.kernels.quadratic import add_normals
@@ -79,13 +80,20 @@ class Wave:
         return int(self.plan.steps[self.recorded])
 
     def advance(self, steps: int) -> int:
-        """Take at most `steps` steps, not past the next recorded one; returns how many were taken."""
+        """Take at most `steps` steps, not past the next recorded one; returns how many were taken.
+
+        After NotEnding `delta` is what it was, and `sums` are of no use.
+        """
         taken = min(steps, self.next_record() - self.step)
         before = self.delta.copy()
-        if self.sums is None:
-            self._run(self.delta, self.first, self.step, taken)
-        else:
-            averages.advance(self.plan, self.delta, self.sums, self.first, self.step, taken)
+        try:
+            if self.sums is None:
+                self._run(self.delta, self.first, self.step, taken)
+            else:
+                averages.advance(self.plan, self.delta, self.sums, self.first, self.step, taken)
+        except NotEnding:
+            self.delta = before
+            raise
         self._find_diverged(before, taken)
         self.step += taken
         if self.step == self.next_record():

@@ -1,4 +1,4 @@
-"""Functions of a user's that do not end: given up after a limit, with the line, and Ctrl-C works all the while."""
+"""Functions of a user's that do not end, at once or later in a run: given up after a limit, and Ctrl-C works all the while."""
 
 import os
 import signal
@@ -10,7 +10,10 @@ import time
 import numpy as np
 import pytest
 
-from fastsgd.problems.patience import TooLong, patiently
+import fastsgd
+from fastsgd.errors import NotEnding
+from fastsgd.problems import patience
+from fastsgd.problems.patience import Guard, TooLong, patiently
 
 
 def waits(until):
@@ -99,3 +102,114 @@ def test_an_endless_gradient_can_be_interrupted(tmp_path):
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=30)
     assert "interrupted" in said and process.returncode == 75
+
+
+def test_a_guard_waits_for_what_takes_as_long_as_it_should(monkeypatch):
+    monkeypatch.setattr(patience, "_OURS", (__file__,))  # as if what waits here were a kernel
+    monkeypatch.setenv("FASTSGD_PATIENCE", "0.1")
+    guard = Guard()
+    guard(lambda: waits(time.perf_counter() + 0.3), 1.0)  # nothing is known yet: no limit
+    assert 0.25 < guard.seconds < 5.0
+    guard.seconds = 0.03
+    guard(lambda: waits(time.perf_counter() + 0.3), 1.0)  # half of what it may take
+    guard.seconds = 0.001
+    with pytest.raises(NotEnding, match=r"has not ended after .* s, where 0.001 s were expected"):
+        guard(lambda: waits(time.perf_counter() + 60.0), 1.0)
+    assert guard.seconds == 0.001
+    monkeypatch.setattr(patience, "_OURS", ("elsewhere",))  # as if it were compiled
+    guard(lambda: waits(time.perf_counter() + 0.3), 1.0)
+
+
+DRIFTS = """
+from numba import njit
+
+@njit
+def gradient(theta, sample, out):
+    while theta[0] > 1.5:
+        if theta[0] < 0.0:
+            break
+    out[0] = theta[0] - sample.normals[0]
+"""
+DRIFTING = """
+seed = 1
+replicates = 64
+problem = {kind = "code.py:gradient", dimension = 1, normals = 1, optimum = [0.0], pilot = 16384}
+sampling = {batch = 2}
+step = {size = 0.6}
+record = {steps = [2, 20000]}
+"""
+
+
+def drifting(folder, patience, *arguments):
+    (folder / "code.py").write_text(DRIFTS)
+    (folder / "spec.toml").write_text(DRIFTING)
+    return subprocess.Popen(
+        [sys.executable, "-m", "fastsgd", *arguments], cwd=folder, env=os.environ | {"FASTSGD_PATIENCE": str(patience)},
+        text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_run_that_comes_to_a_loop_without_end_is_saved_and_ended(tmp_path):
+    process = drifting(tmp_path, 1, "run", "spec.toml", "-o", "run.h5")
+    _, said = process.communicate(timeout=200)
+    assert process.returncode == 1, said
+    (line,) = [line for line in said.splitlines() if line.startswith("error")]
+    assert "gradient of code.py, at step" in line and "has not ended after" in line
+    found = fastsgd.open_run(tmp_path / "run.h5")
+    step = found.progress.wave_step
+    assert 0 < step < 20000 and f"saved as of step {step} " in line and not found.finished
+    # Nothing is lost: going on comes to the same place, by shorter calls.
+    process = drifting(tmp_path, 1, "run", "spec.toml", "-o", "run.h5")
+    _, said = process.communicate(timeout=200)
+    again = fastsgd.open_run(tmp_path / "run.h5").progress.wave_step
+    assert process.returncode == 1 and step <= again < 2 * step + 2 and f"saved as of step {again} " in said
+    # Control: a step that does not lead there.
+    process = drifting(tmp_path, 1, "run", "spec.toml", "-o", "other.h5", "--set", "step.size=0.02")
+    _, said = process.communicate(timeout=200)
+    assert process.returncode == 0, said
+
+
+@pytest.mark.slow
+def test_in_python_a_loop_without_end_is_an_error_and_other_runs_work(tmp_path):
+    program = (
+        'import fastsgd\ntry:\n    fastsgd.run("spec.toml", "a.h5")\nexcept fastsgd.RunError as error:\n    print(error)\n'
+        'print(fastsgd.run("spec.toml", "b.h5", overrides=["step.size=0.02"]).finished)\nraise SystemExit(7)'
+    )
+    (tmp_path / "program.py").write_text(program)
+    drifting(tmp_path, 1, "--version").communicate(timeout=60)
+    ended = subprocess.run(
+        [sys.executable, "program.py"], cwd=tmp_path, env=os.environ | {"FASTSGD_PATIENCE": "1"}, text=True,
+        capture_output=True, timeout=200,
+    )  # fmt: skip
+    assert ended.returncode == 7 and "a.h5 is saved as of step" in ended.stdout and "True" in ended.stdout, ended
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_ends_a_run_that_hangs(tmp_path):
+    process = drifting(tmp_path, 1000, "run", "spec.toml", "-o", "run.h5")
+    for _ in range(1000):
+        if (tmp_path / "run.h5").exists():
+            break
+        time.sleep(0.1)
+    time.sleep(2.0)
+    process.send_signal(signal.SIGINT)
+    with pytest.raises(subprocess.TimeoutExpired):  # control: the first one waits for the segment
+        process.wait(1.0)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 130 and "interrupted at once" in said and "Traceback" not in said
+    assert not fastsgd.open_run(tmp_path / "run.h5").finished
+
+
+@pytest.mark.slow
+def test_a_sweep_tells_the_cell_that_has_no_end_and_goes_on(tmp_path):
+    process = drifting(tmp_path, 1, "sweep", "spec.toml", "-o", "study", "--vary", "step.size=0.01,0.6,0.02")
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 1
+    (line,) = [line for line in said.splitlines() if line.startswith("error: size")]
+    assert (
+        line.startswith("error: size=0.6.h5: gradient of code.py, at steps ") and "error: 1 of 3 cells failed" in said
+    )
+    states = {cell.file: cell.state for cell in fastsgd.open_sweep(tmp_path / "study").cells}
+    assert states == {"size=0.01.h5": "finished", "size=0.6.h5": "failed", "size=0.02.h5": "finished"}

@@ -4,27 +4,39 @@ import gc
 import os
 import sys
 import traceback
+from typing import NoReturn
 
 import click
 
 from fastsgd.cli.group import app
 from fastsgd.cli.output import silence_stdout
-from fastsgd.errors import FastsgdError, InputError, StoppedEarly
+from fastsgd.errors import AtOnce, FastsgdError, InputError, StoppedEarly
 
 # Threads without work give their cores away after some 0.05 ms, where the libraries' own limits are 5 and 18 ms.
 PATIENCE = {"GOMP_SPINCOUNT": "5000", "OPENBLAS_THREAD_TIMEOUT": "18"}
+AT_ONCE = 130  # as a shell says it of a process that SIGINT ended
 USAGE, STOPPED, FAILED = InputError.exit_code, StoppedEarly.exit_code, FastsgdError.exit_code
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and end the process: 0 fine, 1 failed, 2 bad input, 3 check failed, 75 stopped early."""
+    """Run the command line and end the process: 0 fine, 1 failed, 2 bad input, 3 check failed, 75 stopped, 130 at once."""
     # What imports make lives to the end: looking through it for garbage took a third of a start and end.
     gc.set_threshold(300_000, 20, 100)
     for name, value in PATIENCE.items():
         os.environ.setdefault(name, value)
     code = exit_code(arguments)
     gc.freeze()
-    sys.exit(code)
+    end(code)
+
+
+def end(code: int) -> NoReturn:
+    """End the process; without ceremony if a user's function that was given up still runs, as its code must not go first."""
+    patience = sys.modules.get("fastsgd.problems.patience")
+    if patience is None or not patience.left_behind():
+        sys.exit(code)
+    flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def exit_code(arguments: list[str] | None = None) -> int:
@@ -36,7 +48,11 @@ def exit_code(arguments: list[str] | None = None) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, click.Abort) as error:
+        if AtOnce in (type(error), type(error.__cause__)):  # click makes an Abort of every KeyboardInterrupt
+            return say(
+                "interrupted at once; what was committed is kept, and the same command goes on from there", AT_ONCE
+            )
         return say("interrupted", STOPPED)
     except BrokenPipeError:
         silence_stdout()

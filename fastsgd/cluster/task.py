@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fastsgd.errors import NotEnding
 from fastsgd.sweeps.pool import REMARKS
 from fastsgd.sweeps.worker import Worker
 
@@ -89,6 +90,10 @@ class Task(Worker):
             self.ended.append((rest[0], rest[1], rest[2]))
         elif kind in REMARKS:
             self.me.log_event(self.topic, message)
+
+    def given_up(self, numbers: list[int], error: NotEnding) -> None:
+        """The cells have failed; what else runs in a Dask worker is not ours to end."""
+        self.done(numbers, error)
 
     def listen(self) -> None:
         """Stop (KeyboardInterrupt) if the client wishes so, or has gone."""

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from fastsgd.designs import Pool, Simulation
-from fastsgd.errors import InputError
+from fastsgd.errors import InputError, NotEnding
 from fastsgd.problems.base import Arm, Array, Problem
 from fastsgd.problems.batches import Part, sampler_of
 from fastsgd.problems.matrices_check import check_file
@@ -191,15 +191,33 @@ class OwnStepper:
             self._sampler = sampler_of(arms[0], pilot.size)
 
     def advance(self, delta: Array, sizes: Array, seed: int, first_replicate: int, first_step: int) -> None:
+        """As `Stepper.advance`. Raises NotEnding where the gradient does not end; what delta holds then is of no use."""
+        pilot, work = self._pilot, delta.shape[0] * delta.shape[1] * sizes.shape[1] * self._batch
+        assert pilot is not None, "its code is not at hand"
+        address = seed, first_replicate, first_step
+        try:
+            pilot.guard(lambda: self._advance(pilot, delta, sizes, *address), work)
+        except NotEnding as error:
+            steps = (
+                f"steps {first_step + 1} to {first_step + sizes.shape[1]}"
+                if sizes.shape[1] > 1
+                else f"step {first_step + 1}"
+            )
+            raise NotEnding(
+                f"{pilot.name}, at {steps} of replicates {first_replicate} to {first_replicate + delta.shape[1] - 1}, {error}"
+            ) from None
+
+    def _advance(
+        self, pilot: Pilot, delta: Array, sizes: Array, seed: int, first_replicate: int, first_step: int
+    ) -> None:
         import numba
 
-        assert self._pilot is not None, "its code is not at hand"
         if self._sampler is None:
-            self._simulate(self._pilot, delta, sizes, seed, first_replicate, first_step)
+            self._simulate(pilot, delta, sizes, seed, first_replicate, first_step)
             return
         tasks = min(delta.shape[1], 8 * numba.get_num_threads())
         for part in self._sampler.walk(delta.shape[1], sizes.shape[1], seed, first_replicate, first_step, tasks):
-            self._draw(self._pilot, part, tasks, delta, sizes)
+            self._draw(pilot, part, tasks, delta, sizes)
 
     def _draw(self, pilot: Pilot, part: Part, tasks: int, delta: Array, sizes: Array) -> None:
         """Steps of one part, on a pool."""

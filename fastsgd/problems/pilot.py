@@ -12,17 +12,20 @@ from the next larger width.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastsgd.errors import NotEnding
 from fastsgd.problems.base import Array
 from fastsgd.problems.own_code import Code
 from fastsgd.problems.own_trial import Fault, Slow, trial
-from fastsgd.problems.patience import TooLong, patiently
+from fastsgd.problems.patience import Guard, TooLong, patiently
 
 if TYPE_CHECKING:
     from fastsgd.kernels.own import Kernels
@@ -103,6 +106,27 @@ class Pilot:
         rows[:, :p] = self.samples
         return rows
 
+    @cached_property
+    def guard(self) -> Guard:
+        """What all calls of the user's functions go through; a unit of work is a sample at a point."""
+        return Guard()
+
+    @property
+    def name(self) -> str:
+        """The gradient's, with its file if it has one."""
+        file = self.code.file
+        return _name(self.code.gradient) + ("" if file is None else f" of {Path(file).name}")
+
+    def _guarded(self, call: Callable[[], Any], theta: Array, work: int, which: str = "gradient") -> None:
+        """A call of the user's functions near theta. Raises Wrong if it does not end."""
+        try:
+            self.guard(call, work)
+        except NotEnding as error:
+            near = ", ".join(f"{x:.6g}" for x in theta[:8]) + (", ..." if theta.size > 8 else "")
+            raise Wrong(
+                f"problem.kind must name functions that end, got a {which} near theta = [{near}] that {error}"
+            ) from None
+
     @property
     def _chunk(self) -> int:
         return -(-self.size // _CHUNKS)
@@ -117,7 +141,7 @@ class Pilot:
     def _collect(self, points: Array, chunks: int, size: int, sums: Array, products: Array, how: int = 0) -> None:
         by = () if self.samples is not None else (how,)
         given = (points, self.params, self.source, *by, size, np.uint64(0), sums, products)
-        patiently(lambda: self.kernels.scalar.pilot(chunks, *given))
+        self._guarded(lambda: self.kernels.scalar.pilot(chunks, *given), points[0], chunks * size * len(points))
 
     def gradients(self, theta: Array) -> Array:
         """Of every sample of a pool, float64[n, d]."""
@@ -247,7 +271,10 @@ class Pilot:
             self.kernels.scalar.pilot_hessian(0, theta, *given[1:], np.zeros((0, d, d)))
             wanted.append(lambda: self.kernels.scalar.pilot_hessian(1, theta, *given[1:], np.zeros((1, d, d))))
         try:
-            found = [patiently(call, _PATIENCE) for call in wanted]
+            begun = time.perf_counter()
+            found = [patiently(wanted[0], _PATIENCE)]
+            self.guard.seconds = (time.perf_counter() - begun) / (2 * few)
+            found += [patiently(call, _PATIENCE) for call in wanted[1:]]
         except TooLong:
             which, place = ("gradient", "") if slow is None else slow
             raise Wrong(
@@ -267,7 +294,7 @@ class Pilot:
         losses = np.zeros((count, 2 * d))
         points = np.concatenate([theta + np.diag(widths), theta - np.diag(widths)])
         given = (points, self.params, self.source, 1, np.uint64(0), losses)
-        patiently(lambda: self.kernels.scalar.pilot_losses(count, *given))
+        self._guarded(lambda: self.kernels.scalar.pilot_losses(count, *given), theta, count * len(points), "loss")
         differences = (losses[:, :d] - losses[:, d:]) / (2.0 * widths)
         rounding = 1e-15 * np.abs(losses).max() / widths
         off = np.abs(differences - gradients) > 1e-4 * (np.abs(differences) + np.abs(gradients)) + 1e-9 + 8 * rounding
@@ -352,12 +379,13 @@ class Pilot:
             if self.kernels.mean_hessian is not None:
                 value, random = np.full((d, d), np.nan), np.zeros((d, d))
                 given = theta, *([self.params] if mean_takes_params else []), value
-                patiently(lambda: self.kernels.mean_hessian(*given))
+                self._guarded(partial(self.kernels.mean_hessian, *given), theta, self._total * d, "Hessian")
                 chunks = value[None]
             else:
                 sums = np.zeros((_CHUNKS, d, d))
                 rest = self.params, self.source, self._chunk, np.uint64(0), sums
-                patiently(lambda: self.kernels.scalar.pilot_hessian(_CHUNKS, theta, *rest))
+                call = partial(self.kernels.scalar.pilot_hessian, _CHUNKS, theta, *rest)
+                self._guarded(call, theta, self._total * d, "Hessian")
                 chunks = sums * (_CHUNKS / self._total)
                 value, random = chunks.mean(axis=0), self._random_error(chunks)
         except NumbaError as wrong:

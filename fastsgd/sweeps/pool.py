@@ -269,13 +269,18 @@ class Pool:
             self._start(worker.dear)
 
     def _close(self) -> None:
-        """No process stays behind; those that run save first."""
-        self.stop()
-        deadline = time.monotonic() + GRACE
-        while self.running and time.monotonic() < deadline:
-            for _ in self._listen(POLL):
-                pass
-        for worker in self.workers:
-            worker.send("end")
-            worker.end()
+        """No process stays behind; those that run save first, unless interrupted at once."""
+        try:
+            self.stop()
+            deadline = time.monotonic() + GRACE
+            while self.running and time.monotonic() < deadline:
+                for _ in self._listen(POLL):
+                    pass
+            for worker in self.workers:
+                worker.send("end")
+                worker.end()
+        except KeyboardInterrupt:
+            for worker in self.workers:
+                worker.process.kill()
+            raise
         self.workers.clear()

@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from fastsgd.errors import StoppedEarly
+from fastsgd.errors import NotEnding, StoppedEarly
 
 EVERY = 0.2  # seconds between reports
 STATE_OF_EXIT = {75: "stopped"}
@@ -81,8 +81,20 @@ class Worker:
             act()
         except KeyboardInterrupt:
             self.done(numbers, StoppedEarly("stopped"))
+        except NotEnding as error:
+            self.given_up(numbers, error)
         except Exception as error:
             self.done(numbers, error)
+
+    def given_up(self, numbers: list[int], error: NotEnding) -> None:
+        """A function that does not end keeps cores of this process, so the process ends. The pool gives what is left of its
+        cells to another one, one by one.
+        """
+        if len(numbers) == 1:
+            self.done(numbers, error)
+        self.pipe.close()
+        sys.stderr.flush()
+        os._exit(NotEnding.exit_code)
 
     def done(self, numbers: list[int], error: Exception | None = None) -> None:
         """Tell how cells ended that have not ended yet."""

@@ -8,15 +8,17 @@ import h5py
 import numpy as np
 import pytest
 import statsmodels.api as sm
+from sklearn.datasets import load_iris
 
 import fastsgd
+import fastsgd.analysis.estimate_stability
 import fastsgd.problems
 from fastsgd.analysis.estimate import estimate
 from fastsgd.analysis.estimate_geometry import Geometry, Plateau, steps_for
 from fastsgd.cli.entry import exit_code
 from fastsgd.errors import InputError
 from fastsgd.spec import chunks
-from fastsgd.theory import geometry, lyapunov
+from fastsgd.theory import geometry, least_squares, least_squares_stationary, lyapunov
 
 N, P = 400, 3
 MODELS = {"linear": sm.OLS, "logistic": sm.Logit, "probit": sm.Probit, "poisson": sm.Poisson}
@@ -54,8 +56,8 @@ def test_estimates_and_robust_errors_are_those_of_statsmodels(data, family):
     for standardize in (True, False):
         found = estimate(path, family, bootstrap=0, standardize=standardize)
         values, errors = found.fit.in_columns()
-        assert values == pytest.approx(referee.params, rel=1e-6, abs=1e-9)
-        assert errors == pytest.approx(referee.bse, rel=1e-6)
+        assert values == pytest.approx(referee.params, rel=1e-9, abs=1e-12)
+        assert errors == pytest.approx(referee.bse, rel=1e-9)
     assert not np.allclose(errors, np.sqrt(np.diagonal(np.linalg.inv(found.fit.hessian)) / N), rtol=0.005)
 
 
@@ -94,8 +96,8 @@ def test_data_sets_of_statsmodels(tmp_path, name, family):
     fitted = MODELS[family](y, sm.add_constant(X))
     referee = fitted.fit(cov_type="HC0") if family == "linear" else fitted.fit(cov_type="HC0", disp=0, tol=1e-12)
     values, errors = estimate(tmp_path / "set.npz", family, bootstrap=0).fit.in_columns()
-    assert values == pytest.approx(referee.params, rel=1e-6)
-    assert errors == pytest.approx(referee.bse, rel=1e-6)
+    assert values == pytest.approx(referee.params, rel=1e-9)
+    assert errors == pytest.approx(referee.bse, rel=1e-9)
     if name == "longley":
         with pytest.raises(InputError, match="standardise them"):
             estimate(tmp_path / "set.npz", family, bootstrap=0, standardize=False)
@@ -267,3 +269,53 @@ def test_what_cannot_be_estimated_is_said(tmp_path, change, said):
     np.savez(tmp_path / "bad.npz", X=X, y=y)
     with pytest.raises(InputError, match=said):
         estimate(tmp_path / "bad.npz", **{"bootstrap": 0} | change)
+
+
+@pytest.mark.parametrize("dense", [16, 0])
+@pytest.mark.parametrize("family", ["linear", "poisson"])
+def test_the_stable_step_is_the_mean_square_one(data, monkeypatch, family, dense):
+    """Of least squares with the rows' Hessians at the optimum; by one pass, and as a bound by power iteration."""
+    monkeypatch.setattr(fastsgd.analysis.estimate_stability, "DENSE", dense)
+    path, _, _ = data(family)
+    found = estimate(path, family, ridge=0.05, bootstrap=0, batches=(1, 20, N))
+    X, theta = np.concatenate([part[0] for part in found.fit.features]), found.fit.theta
+    root = np.exp(X @ theta / 2) if family == "poisson" else np.ones(N)
+    pool = least_squares.Pool(X * root[:, None], np.zeros(N), np.full(P + 1, 0.05))
+    for step in found.steps:
+        b = step.batch
+        limit = least_squares_stationary.largest_stable_step(pool, (N - b) / ((N - 1) * b))
+        assert 0.9 * limit < 2 * step.stable <= limit * (1 + 1e-9)
+        assert dense == 0 or 2 * step.stable == pytest.approx(limit, rel=1e-9)
+    assert 2 * found.steps[2].stable == pytest.approx(found.geometry.largest_stable_step, rel=1e-9)
+    assert found.steps[0].stable < 0.5 * found.steps[2].stable
+
+
+@pytest.mark.slow
+def test_suggested_steps_are_stable_where_the_hessian_alone_says_little(tmp_path):
+    """Counts up to hundreds in 40 rows: half of 2 / lambda_max(H) loses replicates, the suggested range does not."""
+    rng = np.random.default_rng(2)
+    X = rng.standard_normal((40, 3))
+    y = rng.poisson(np.exp(3 + X @ [0.9, 0.5, -0.4]) * rng.gamma(1.0, size=40))
+    np.savez(tmp_path / "t.npz", X=X, y=y.astype(float))
+    found = estimate(tmp_path / "t.npz", "poisson", bootstrap=0, batches=(1,))
+    tables = found.spec_tables() | {"replicates": 256, "record": {"steps": [500, 2000]}}
+    tables.pop("arms")
+    lost = {}
+    for size in (found.steps[0].high, 0.5 * found.geometry.largest_stable_step):
+        run = fastsgd.run(tables | {"step": {"size": size}}, tmp_path / f"{size}.h5")
+        lost[size] = int(np.count_nonzero(run.diverged_at() >= 0))
+    inside, outside = lost.values()
+    assert inside == 0 < outside
+
+
+def test_nearly_separated_classes_are_said(tmp_path, capsys):
+    """Two kinds of iris by a probit fit: the s.e. of x'theta from statsmodels' robust covariance."""
+    X, kind = load_iris(return_X_y=True)
+    X, y = X[50:], (kind[50:] == 1) * 1.0
+    np.savez(tmp_path / "t.npz", X=X, y=y)
+    found = estimate(tmp_path / "t.npz", "probit", bootstrap=0)
+    Z = sm.add_constant(X)
+    spread = sm.Probit(y, Z).fit(cov_type="HC0", disp=0, tol=1e-12).cov_params()
+    assert found.fit.margin_error == pytest.approx(np.sqrt(np.mean(np.sum(Z @ spread * Z, axis=1))), rel=1e-6)
+    assert found.fit.margin_error > 2 and "nearly separated" in found.to_text()
+    assert "nearly separated" not in estimate(tmp_path / "t.npz", "probit", ridge=0.1, bootstrap=0).to_text()

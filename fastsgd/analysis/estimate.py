@@ -15,6 +15,7 @@ from fastsgd.analysis import tables
 from fastsgd.analysis.estimate_bootstrap import interval, resamples
 from fastsgd.analysis.estimate_fit import Features, Fit, features, fit
 from fastsgd.analysis.estimate_geometry import Geometry, Plateau, Steps, steps_for, suggested_batch
+from fastsgd.analysis.estimate_stability import stability_limits
 from fastsgd.analysis.estimate_weights import COUNTS, SAMPLING, Weighed, weights_of
 from fastsgd.errors import InputError
 from fastsgd.spec import chunks, toml
@@ -90,6 +91,7 @@ class Estimate:
             "column_scale": at.scale,
             "coefficients": None if own is None else own[0],
             "coefficient_errors": None if own is None else own[1],
+            "margin_error": fit.margin_error,
             "hessian": fit.hessian,
             "noise": fit.noise,
             "noise_diagonal": np.diagonal(fit.noise),
@@ -245,7 +247,8 @@ def estimate(
     geometry = Geometry.of(fitted.hessian, fitted.noise, fitted.metric, at.rows)
     plateau = Plateau.of(fitted.hessian, fitted.noise, fitted.metric)
     wanted = list(batches) or [suggested_batch(at.rows, geometry, geometry.largest_stable_step)]
-    steps = [steps_for(b, at.rows, geometry, plateau, epochs, _limit(fitted, b)) for b in wanted]
+    limits = stability_limits(fitted, wanted)
+    steps = [steps_for(b, at.rows, geometry, plateau, epochs, e) for b, e in zip(wanted, limits, strict=True)]
     drawn = resamples(fitted, bootstrap, seed) if bootstrap > 0 else []
     errors = _errors(drawn, at.rows, geometry, steps)
     theta_errors = np.std([r.theta for r in drawn], axis=0, ddof=1) if len(drawn) > 1 else None
@@ -254,23 +257,6 @@ def estimate(
         str(data), target, fitted, geometry, errors.geometry, errors.intervals, theta_errors, len(drawn), tuple(steps),
         errors.steps, errors.step_intervals, epochs, memory, tuple(drop),
     )  # fmt: skip
-
-
-def _limit(of: Fit, batch: int) -> float:
-    """Largest stable step of a batch: in mean square for least squares in memory, 2/lambda_max(H) otherwise."""
-    from fastsgd.theory import least_squares, least_squares_stationary
-
-    at = of.features
-    limit = 2.0 / float(np.linalg.eigvalsh(of.hessian)[-1])
-    small = chunks.is_in_memory(at.table.table) and at.dimension <= 36 and at.rows <= 4 * at.weights.lines
-    if at.family != "linear" or not small or batch >= at.rows:
-        return limit
-    X, y, a, c = (np.concatenate(parts) for parts in zip(*at, strict=True))
-    if at.weights.column is not None:  # a row with its weight is one of other numbers
-        root, times = np.sqrt(a), c.astype(np.int64)
-        X, y = np.repeat(X * root[:, None], times, axis=0), np.repeat(y * root, times)
-    pool = least_squares.pool(X, y, of.theta, of.ridge)
-    return least_squares_stationary.largest_stable_step(pool, (at.rows - batch) / ((at.rows - 1) * batch))
 
 
 @dataclass(frozen=True)
@@ -290,9 +276,9 @@ def _errors(drawn: Sequence[Any], rows: int, at: Geometry, steps: Sequence[Steps
     for r in drawn:
         geometry = Geometry.of(r.hessian, r.noise, r.metric, rows)
         plateau = Plateau.of(r.hessian, r.noise, r.metric)
-        ratio = geometry.largest_stable_step
         found.append(geometry.as_dict())
-        highs.append([min(0.5 * ratio, steps_for(s.batch, rows, geometry, plateau, 1.0, ratio).quiet) for s in steps])
+        ratio = geometry.largest_stable_step / at.largest_stable_step
+        highs.append([steps_for(s.batch, rows, geometry, plateau, 1.0, 2 * s.stable * ratio).high for s in steps])
     values = {name: np.array([f[name] for f in found]) for name in found[0]}
     errors = {name: float(np.std(value, ddof=1)) for name, value in values.items()}
     own = at.as_dict()

@@ -245,7 +245,7 @@ class Fit:
     Attributes:
         theta: theta*. passes: over the table, the first for the moments of the columns.
         hessian: H with the ridge; noise: S_n with 1/n at theta*; metric: F, by the model, without the ridge.
-        low_rank: streaming approximation of S_n, or None if not asked for.
+        products: (1/n) sum x x'. low_rank: streaming approximation of S_n, or None if not asked for.
     """
 
     features: Features
@@ -254,6 +254,7 @@ class Fit:
     hessian: Array
     noise: Array
     metric: Array
+    products: Array
     low_rank: LowRank | None
     passes: int
 
@@ -268,6 +269,11 @@ class Fit:
         """Robust standard errors of theta*, float64[d]."""
         return np.sqrt(np.diagonal(self.sandwich))
 
+    @property
+    def margin_error(self) -> float:
+        """Root mean square over the rows of the standard error of x'theta*."""
+        return float(np.sqrt(np.sum(self.products * self.sandwich)))
+
     def in_columns(self) -> tuple[Array, Array] | None:
         """Coefficients of the columns as they are in the file and their standard errors; None without such a model."""
         C = self.features.to_columns
@@ -278,21 +284,22 @@ def fit(at: Features, ridge: float = 0.0, rank: int | None = None) -> Fit:
     """Optimum and geometry; `rank` also asks for the streaming approximation of S_n of this rank."""
     theta, passes = optimum(at, ridge)
     d, n = at.dimension, at.rows
-    H, S, F = np.zeros((d, d)), np.zeros((d, d)), np.zeros((d, d))
+    H, S, F, P = (np.zeros((d, d)) for _ in range(4))
     sketch = None if rank is None else FrequentDirections(d, rank)
     for X, y, a, c in at:
         z = X @ theta
         g = X * (a * score(at.family, z, y, at.threshold))[:, None] + ridge * theta  # mean 0 over the table
         H += X.T @ (X * (a * c * curvature(at.family, z, y, at.threshold))[:, None])
         F += X.T @ (X * (a * c * information(at.family, z, at.threshold))[:, None])
+        P += X.T @ (X * (a * c)[:, None])
         g *= np.sqrt(c)[:, None]
         S += g.T @ g
         if sketch is not None and len(g):
             sketch.update(g * np.sqrt(at.weights.lines / n))  # the sketch divides by the vectors that it has seen
-    H, S, F = (_symmetric(M / n) for M in (H, S, F))
+    H, S, F, P = (_symmetric(M / n) for M in (H, S, F, P))
     low = None if sketch is None else sketch.covariance()
     passes += 2 if at.weights.column is None else 3
-    return Fit(at, ridge, theta, H + ridge * np.eye(d), S, F, low, passes)
+    return Fit(at, ridge, theta, H + ridge * np.eye(d), S, F, P, low, passes)
 
 
 def _symmetric(matrix: Array) -> Array:

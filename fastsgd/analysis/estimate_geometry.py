@@ -84,7 +84,7 @@ class Steps:
 
     Attributes:
         low: forgets the start to 1 % in every direction within the given epochs.
-        high: the smaller of `stable`, half the stability limit (in mean square where it is known), and `quiet`, where
+        high: the smaller of `stable`, half the stability limit in mean square (`estimate_stability`), and `quiet`, where
             the plateau of SGD has the sampling risk of the estimate; infinite `quiet`: no noise (b = n).
         suggested: half of `high`.
         epochs: passes over the data that forgetting takes at `suggested`.

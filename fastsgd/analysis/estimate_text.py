@@ -45,6 +45,12 @@ def text(of: Estimate) -> str:
         parts += ["", _low_rank(of)]
     spec = ["a spec that is ready to run:", "", of.spec_toml().rstrip()] if of.runs else [f"note: {NO_SPEC}"]
     parts += ["", _steps(of), "", *spec]
+    if at.family in ("logistic", "probit", "poisson") and of.fit.margin_error > 1:
+        parts.insert(
+            1,
+            f"note: x'theta has a standard error of {of.fit.margin_error:.2g}, within which the loss is far from quadratic (nearly "
+            "separated classes, or few rows): errors and step sizes are rough; a ridge helps, and simulating the step",
+        )
     if of.geometry.mu_F <= 0:
         parts.insert(1, "note: mu_F <= 0: Assumption 6.2 fails, bounds that contract in the metric F do not apply")
     if of.geometry.smallest_curvature * of.epochs * at.rows * of.steps[0].high < 4.6 * of.steps[0].batch:

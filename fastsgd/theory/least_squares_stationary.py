@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -20,6 +21,42 @@ def largest_stable_step(at: Pool, factor: float) -> float:
     """
     apply, d = _scaled_quadratic(at, _check.nonnegative("factor", factor))
     return 1.0 / _largest_eigenvalue(apply, d)
+
+
+def mean_square_limit(
+    values: Array,
+    excess: Callable[[Array], Array],
+    factor: float,
+    iterations: int | None = None,
+    tolerance: float = 0.01,
+) -> float:
+    """`largest_stable_step` from fourth moments alone: exactly, with d(d+1)/2 calls of `excess`, or a lower bound of it.
+
+    Args:
+        values: eigenvalues of H, float64[d], > 0.
+        excess: M -> E[Hi M Hi] - E[Hi] M E[Hi] over the samples' Hessians Hi, in the eigenbasis of H.
+        factor: of the design; iterations: calls of `excess` that the bound may take; None for the exact value.
+
+    The bound: M -> L^-1 Q(M) keeps covariances covariances, so that its largest eigenvalue is at most the largest one of
+    the pair (L^-1 Q(M), M) for every positive definite M (Collatz and Wielandt); power iteration makes M better until the
+    bound changes by less than `tolerance`.
+    """
+    d = len(values)
+    sums, product = np.add.outer(values, values), np.multiply.outer(values, values)
+    if iterations is None:
+        root = np.sqrt(sums)
+        scaled = as_matrix(lambda N: symmetrise((product * (N / root) + factor * excess(N / root)) / root), d)
+        return 1.0 / float(np.linalg.eigvalsh(scaled)[-1])
+    M, bound = np.eye(d), math.inf
+    for _ in range(iterations):
+        image = symmetrise((product * M + factor * excess(M)) / sums)
+        h, V = np.linalg.eigh(M)
+        inner = V / np.sqrt(h)
+        before, bound = bound, min(bound, float(np.linalg.eigvalsh(inner.T @ image @ inner)[-1]))
+        M = image / np.trace(image)
+        if bound > before * (1 - tolerance) or not np.linalg.eigvalsh(M)[0] > 1e-12 * np.max(M):
+            break
+    return 1.0 / bound
 
 
 def spectral_radius(at: Pool, eta: float, factor: float) -> float:

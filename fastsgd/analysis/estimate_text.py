@@ -48,7 +48,7 @@ def text(of: Estimate) -> str:
     if at.family in ("logistic", "probit", "poisson") and of.fit.margin_error > 1:
         parts.insert(
             1,
-            f"note: x'theta has a standard error of {of.fit.margin_error:.2g}, within which the loss is far from quadratic (nearly "
+            f"note: x'theta has a standard error of {of.fit.margin_error:.2g}, and the loss is not quadratic within it (nearly "
             "separated classes, or few rows): errors and step sizes are rough; a ridge helps, and simulating the step",
         )
     if of.geometry.mu_F <= 0:

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from fastsgd import __version__
+from fastsgd.cli.output import listen
 
 COMMANDS = {
     "run": "Simulate a spec and store the run.",
@@ -40,6 +41,7 @@ class LazyGroup(click.Group):
         """The command, imported now; None for an unknown name."""
         if cmd_name not in COMMANDS:
             return None
+        listen()
         command: click.Command = importlib.import_module(f"fastsgd.cli.{cmd_name}_command").command
         return command
 

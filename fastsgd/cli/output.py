@@ -35,3 +35,17 @@ def silence_stdout() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (OSError, ValueError):
         sys.stdout = io.StringIO()
+
+
+def listen() -> None:
+    """What the library logs, as lines on stderr."""
+    import logging
+
+    class Lines(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            click.echo(record.getMessage(), err=True)
+
+    logger = logging.getLogger("fastsgd")
+    if not logger.handlers:
+        logger.addHandler(Lines())
+        logger.setLevel(logging.INFO)

@@ -29,6 +29,7 @@ import numpy as np
 
 from fastsgd.designs import Pool, Simulation
 from fastsgd.errors import InputError, NotEnding
+from fastsgd.problems import remembered
 from fastsgd.problems.base import Arm, Array, Problem
 from fastsgd.problems.batches import Part, sampler_of
 from fastsgd.problems.matrices_check import check_file
@@ -284,7 +285,8 @@ def _resolve(spec: Spec) -> tuple[Pilot, Geometry]:
         pilot = _pilot(spec)
         guess = np.array(section.guess or [0.0] * section.dimension)
         given = None if section.optimum is None else np.array(section.optimum)
-        _last[:] = [(key, pilot, pilot.geometry(guess, given))]
+        first = guess if given is None else given
+        _last[:] = [(key, pilot, remembered.geometry(key, pilot, first, lambda: pilot.geometry(guess, given)))]
     return _last[0][1:]
 
 

@@ -12,6 +12,7 @@ from the next larger width.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,12 +31,15 @@ from fastsgd.problems.patience import Guard, TooLong, patiently
 if TYPE_CHECKING:
     from fastsgd.kernels.own import Kernels
 
+log = logging.getLogger("fastsgd")
+
 _CHUNKS = 64
 _WIDTHS = tuple(2.0**-k for k in (3, 5, 7, 9, 11, 13))
 _NEWTON_WIDTH = 2.0**-9
 _LOSS_WIDTH = 2.0**-17
 _TESTED = 1024
 _PATIENCE = 20.0  # seconds for the first 16 samples, compiled
+_LONG = 3.0  # seconds of work that are announced
 _LARGEST = 256  # dimension up to which H and G are kept by parts, 34 MB
 ANTITHETIC, CONTROL = 1, 2  # of `kernels.own_simulator.pilot`
 
@@ -197,6 +201,7 @@ class Pilot:
         """Everything, from a first guess or the optimum that the user gives. Raises Wrong."""
         first = guess if given is None else given
         self._works(first)
+        self._announce(first)
         theta = self._newton(first) if given is None else given
         hessian, error, chunks = self.hessian(theta)
         if self.code.hessian is not None:
@@ -227,6 +232,19 @@ class Pilot:
         kept = {name: _merged(of) for name, of in parts.items() if self.samples is None and np.ptp(of, axis=0).any()}
         kept = kept if theta.size <= _LARGEST else {}
         return Geometry(theta, hessian, 0.5 * (noise + noise.T), optimum_error, error, noise_error, kept)
+
+    def _announce(self, theta: Array) -> None:
+        """Say that it will take long, if it will."""
+        self.quick_mean(theta)
+        passes = 20 + 2 * theta.size * (8 + len(_WIDTHS))  # about: steps of Newton's method, differences
+        seconds = (self.guard.seconds or 0.0) * self._total * passes
+        if seconds > _LONG:
+            of = f"{self._total} samples" + (" (problem.pilot)" if self.samples is None else "")
+            log.info("estimating optimum, H and G of %s from %s; some %.0f s, once", self.name, of, seconds)
+
+    def first_gradients(self, theta: Array) -> Array:
+        """Of a few samples at theta, summed, float64[1, 1, d]; how long it takes is what `guard` goes by."""
+        return self._ends(theta, None)[0]
 
     def _works(self, theta: Array) -> None:
         from numba.core.errors import NumbaError, UnsupportedBytecodeError

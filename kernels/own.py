@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numba.core import types
 
-from ._jit import CACHE_FOLDER, LANES, body, overload
+from ._jit import CACHE_FOLDER, LANES, body, overload, uncached
 from .lane_arrays import LaneArray
 from .lane_sums import LaneSums
 from .own_rewrite import Rewriting, plain
@@ -52,7 +52,7 @@ class Kernels(NamedTuple):
     scalar: module of `own_simulator` or `own_pool`, one replicate at a time: all but `advance` in any case.
     lanes: `advance` of `own_lanes_simulator`, replicates side by side; on a pool of (batch, weighted, features) that gives
     (replicates of a block, `advance` of `own_lanes_pool`). None if the gradient does not work on lanes; reason: why.
-    mean_hessian: the Hessian's function of (theta, out) or (theta, params, out), or None.
+    mean_hessian: of the mean loss, a function of (theta, params, out) for Python, or None.
     """
 
     scalar: object
@@ -103,7 +103,7 @@ def make(kind: str, key: str, functions: Functions, lanes: bool = True) -> Kerne
         if arguments(functions.hessian) == arguments(functions.gradient):
             given["hessian"] = _with_params(found, with_params)
         else:
-            mean = found
+            mean = _from_python(found, with_params)
     kernels = _module(f"own_{kind}", key, given)
     side_by_side, reason = None, "not wanted"
     if lanes:
@@ -246,6 +246,24 @@ def _route(template, key, gradient, ways):
         return how, ""
     _write(known, "\n" + reason)
     return "", reason
+
+
+def _from_python(function, with_params):
+    """A function of (theta, params, out) with an entry for Python, which `body` does not make; params may not be taken."""
+
+    if with_params:
+
+        @uncached
+        def entered(theta, params, out):
+            function(theta, params, out)
+
+    else:
+
+        @uncached
+        def entered(theta, params, out):
+            function(theta, out)
+
+    return entered
 
 
 def _with_params(function, there, out=True):

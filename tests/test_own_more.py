@@ -227,13 +227,38 @@ def test_samples_may_be_columns_of_a_table(folder):
         ("async def g(theta, sample, out):\n    out[:] = theta\n", "g must be an ordinary function"),
         ("import numpy as np\ndef g(theta, sample, out):\n    out[:] = theta + np.random.normal()\n",
          "two values for the same; take random numbers from sample.normals"),
+        ("import numpy as np\ndef g(theta, sample, out):\n    out[:] = np.random.normal(size=3)\n",
+         "no compiled form of normal(size=Literal[int](3)) in line 3; take random numbers from sample.normals"),
         ("def g(theta, sample, out):\n    import math\n    out[:] = theta\n", "must name functions that Numba compiles"),
+        ("def g(theta, sample, out):\n    for j in range(3):\n        out[j] += theta[j] - sample[j]\n",
+         "gradient adds to coordinate 0 of out, which is not zero before; begin with out[:] = 0.0"),
+        ("def g(theta, sample, out):\n    return theta - sample\n", "gradient returns a value and does not write out"),
+        ("def g(theta, sample):\n    return theta - sample\n", "got 2 arguments; give it these and write the gradient to out"),
+        ("def g(theta, sample, out):\n    out[:] = theta - sample / (sample[0] - 5.0)\n",
+         "in coordinate 0 of sample 40 (counted from 0, and of 1 more), which is [5, 0, 1]; correct the data"),
     ],
 )  # fmt: skip
 def test_code_that_is_no_gradient(tmp_path, text, said):
     (tmp_path / "g.py").write_text(text)
-    np.save(tmp_path / "rows.npy", np.eye(8, 3))
+    rows = np.random.default_rng(1).normal(size=(50, 3))
+    rows[40:42] = 5.0, 0.0, 1.0
+    np.save(tmp_path / "rows.npy", rows)
     assert said in wrong(tmp_path, "g.py:g", "rows.npy", 3)
+
+
+@pytest.mark.parametrize("more", [{}, {"parameters": [2.0]}])
+def test_a_hessian_of_the_mean_loss(tmp_path, more):
+    with_params = ", params" if more else ""
+    two = "params[0]" if more else "2.0"
+    (tmp_path / "g.py").write_text(
+        f"def g(theta, sample{with_params}, out):\n    out[:] = {two} * theta - sample\n"
+        f"def h(theta{with_params}, out):\n    out[:] = 0.0\n    out[0, 0] = out[1, 1] = out[2, 2] = {two}\n"
+        f"def other(theta{with_params}, out):\n    out[:] = 0.0\n    out[0, 0] = out[1, 1] = {two}\n    out[2, 2] = 5.0\n"
+    )
+    np.save(tmp_path / "rows.npy", np.random.default_rng(1).normal(size=(50, 3)))
+    found = problems.build(load_spec(tables("g.py:g", "rows.npy", 3, hessian="h", **more), base=tmp_path))
+    np.testing.assert_array_equal(found.hessian, 2.0 * np.eye(3))
+    assert "got 5 in row 2, column 2" in wrong(tmp_path, "g.py:g", "rows.npy", 3, hessian="other", **more)
 
 
 def test_a_survival_model_with_a_hessian_of_its_own(folder):
@@ -292,6 +317,10 @@ def test_a_loss_with_kinks_passes_its_check(folder):
     pilot = own._pilot(kinked)
     for theta in ([1.3, 2.1], [0.5, 2.5], [3.0, -1.0]):
         pilot.check_gradient(np.array(theta))
+
+
+def test_a_mean_of_gradients_that_jump_is_refused_for_what_it_is(folder):
+    assert "do not change when theta moves" in wrong(folder, "quantile.py:gradient", "line.npy", 2, guess=[1.0, 2.0])
 
 
 @pytest.mark.parametrize(

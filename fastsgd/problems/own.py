@@ -311,7 +311,8 @@ def _pilot(spec: Spec) -> Pilot:
     name = getattr(code.gradient, "__name__", "the gradient")
     if takes not in (3, 4):
         raise InputError(
-            f"{name} must take (theta, sample, out) or (theta, sample, params, out), got {takes} arguments"
+            f"{name} must take (theta, sample, out) or (theta, sample, params, out), got {takes} arguments; give it these and "
+            "write the gradient to out"
         )
     if code.loss is not None and arguments(code.loss) != takes - 1:
         rule = f"{code.loss.__name__} must take the arguments of {name} without out, that is {takes - 1}"

@@ -189,6 +189,11 @@ def fingerprint(value: Any, digest: Any, seen: set[int]) -> None:
     digest.update(b"\0")
 
 
+def names(function: Any) -> set[str]:
+    """What a function's code refers to by name."""
+    return _names(plain(function).__code__)
+
+
 def _names(code: CodeType) -> set[str]:
     inner = [c for c in code.co_consts if isinstance(c, CodeType)]
     return {*code.co_names, *code.co_freevars}.union(*(_names(c) for c in inner))

@@ -75,14 +75,13 @@ def _tried(
             whole = name == "hessian" and arguments(given[name]) < arguments(code.gradient)
             try:
                 with np.errstate(all="ignore"):
-                    function(point, *([] if whole else [sample]), *constants, *out)
+                    given_point = point, *([] if whole else [sample]), *constants
+                    returned = function(*given_point, *out)
                     if out and np.isnan(out[0]).any():
                         again = np.zeros(out[0].shape)
-                        function(point, *([] if whole else [sample]), *constants, again)
-                        unwritten = np.argwhere(np.isnan(out[0]) & (again == 0.0))
-                        if len(unwritten):
-                            where = ", ".join(str(i) for i in unwritten[0])
-                            return Fault(f"{name} leaves coordinate {where} of out unwritten; write every one", True)
+                        function(*given_point, again)
+                        if (line := _written(name, out[0], again, returned)) is not None:
+                            return Fault(line, True)
             except Exception as error:
                 file = getattr(plain(given[name]), "__code__").co_filename  # noqa: B009
                 said = (
@@ -93,6 +92,23 @@ def _tried(
         if time.perf_counter() - begun > _SECONDS:
             break
     return None
+
+
+def _written(name: str, found: Array, again: Array, returned: Any) -> str | None:
+    """What is wrong with what a function did to an `out` of NaN, and again to one of zeros; None if nothing is."""
+    unwritten = np.argwhere(np.isnan(found) & (again == 0.0))
+    added = np.argwhere(np.isnan(found) & (again != 0.0) & np.isfinite(again))
+    if len(unwritten) and returned is not None:
+        return f"{name} returns a value and does not write out; write it there, as out[:] = ... does"
+    if len(unwritten):
+        return f"{name} leaves coordinate {_place(unwritten)} of out unwritten; write every one"
+    if len(added):
+        return f"{name} adds to coordinate {_place(added)} of out, which is not zero before; begin with out[:] = 0.0"
+    return None
+
+
+def _place(found: np.ndarray) -> str:
+    return ", ".join(str(i) for i in found[0])
 
 
 def _frozen(values: Any) -> Array:

@@ -24,7 +24,7 @@ import numpy as np
 
 from fastsgd.errors import NotEnding
 from fastsgd.problems.base import Array
-from fastsgd.problems.own_code import Code
+from fastsgd.problems.own_code import Code, names
 from fastsgd.problems.own_trial import Fault, Slow, trial
 from fastsgd.problems.patience import Guard, TooLong, patiently
 
@@ -42,6 +42,9 @@ _PATIENCE = 20.0  # seconds for the first 16 samples, compiled
 _LONG = 3.0  # seconds of work that are announced
 _LARGEST = 256  # dimension up to which H and G are kept by parts, 34 MB
 ANTITHETIC, CONTROL = 1, 2  # of `kernels.own_simulator.pilot`
+
+
+_RANDOM = "take random numbers from sample.normals, .uniforms and .exponentials"
 
 
 class Wrong(Exception):
@@ -69,7 +72,8 @@ def _name(function: Any) -> str:
 
 
 def _faulty(fault: Fault) -> Wrong:
-    return Wrong(f"problem.kind must name functions that work, got {fault.line}; correct it")
+    remedy = "" if ";" in fault.line else "; correct it"
+    return Wrong(f"problem.kind must name functions that work, got {fault.line}{remedy}")
 
 
 @dataclass(frozen=True)
@@ -126,9 +130,8 @@ class Pilot:
         try:
             self.guard(call, work)
         except NotEnding as error:
-            near = ", ".join(f"{x:.6g}" for x in theta[:8]) + (", ..." if theta.size > 8 else "")
             raise Wrong(
-                f"problem.kind must name functions that end, got a {which} near theta = [{near}] that {error}"
+                f"problem.kind must name functions that end, got a {which} near theta = [{_few(theta)}] that {error}"
             ) from None
 
     @property
@@ -260,21 +263,45 @@ class Pilot:
             if not np.array_equal(found, again, equal_nan=True):
                 raise Wrong(
                     "problem.kind must name a gradient that depends on its arguments alone, got two values for the same; "
-                    "take random numbers from sample.normals, .uniforms and .exponentials"
+                    f"{_RANDOM}"
                 )
+            if np.isfinite(found).all():
+                self._finite(theta)
             if self.code.loss is not None and np.isfinite(found).all():
                 self.check_gradient(theta + 0.125 * np.maximum(1.0, np.abs(theta)))
         except (NumbaError, UnsupportedBytecodeError, NotImplementedError) as error:
             if fault is not None:
                 raise _faulty(fault) from None
-            reason = explain(error, self.code.file)
-            raise Wrong(f"problem.kind must name functions that Numba compiles, got: {reason}; correct it") from None
+            reason, remedy = explain(error, self.code.file), "correct it"
+            if "random" in names(self.code.gradient):
+                remedy = _RANDOM
+            raise Wrong(f"problem.kind must name functions that Numba compiles, got: {reason}; {remedy}") from None
         if not np.isfinite(found).all():
             j = int(np.flatnonzero(~np.isfinite(found[0, 0]))[0])
             raise Wrong(
                 f"problem.kind must name a gradient that is finite at the guess, got {found[0, 0, j]} in coordinate {j}; "
                 "give another problem.guess, or write every coordinate of out"
             )
+
+    def _finite(self, theta: Array) -> None:
+        """Raises Wrong, with the sample of a pool, if a gradient at theta is not finite."""
+        mean = self.quick_mean(theta)
+        if np.isfinite(mean).all():
+            return
+        j = int(np.flatnonzero(~np.isfinite(mean))[0])
+        if self.samples is None:
+            raise Wrong(
+                f"problem.kind must name a gradient that is finite at the guess, got {mean[j]} in coordinate {j} for some of "
+                "its simulated samples; give another problem.guess, or correct it"
+            )
+        rows = np.flatnonzero(~np.isfinite(self.gradients(theta)[:, j]))
+        i = int(rows[0])
+        others = f", and of {len(rows) - 1} more" if len(rows) > 1 else ""
+        raise Wrong(
+            f"problem.kind must name a gradient that is finite at the guess, got {mean[j]} in coordinate {j} of sample {i} "
+            f"(counted from 0{others}), which is [{_few(self.samples[i])}]; correct the data or the gradient, or give another "
+            "problem.guess"
+        )
 
     def _ends(self, theta: Array, slow: Slow | None) -> list[Array]:
         """Gradients of the first samples, summed, twice. Raises Wrong if this, or the loss or Hessian of one, has no end."""
@@ -313,9 +340,11 @@ class Pilot:
         points = np.concatenate([theta + np.diag(widths), theta - np.diag(widths)])
         given = (points, self.params, self.source, 1, np.uint64(0), losses)
         self._guarded(lambda: self.kernels.scalar.pilot_losses(count, *given), theta, count * len(points), "loss")
-        differences = (losses[:, :d] - losses[:, d:]) / (2.0 * widths)
-        rounding = 1e-15 * np.abs(losses).max() / widths
-        off = np.abs(differences - gradients) > 1e-4 * (np.abs(differences) + np.abs(gradients)) + 1e-9 + 8 * rounding
+        with np.errstate(invalid="ignore"):  # what is not finite is off
+            differences = (losses[:, :d] - losses[:, d:]) / (2.0 * widths)
+            rounding = 1e-15 * np.abs(losses[np.isfinite(losses)]).max(initial=0.0) / widths
+            near = 1e-4 * (np.abs(differences) + np.abs(gradients)) + 1e-9 + 8 * rounding
+            off = ~(np.abs(differences - gradients) <= near)
         share = off.mean(axis=0)
         wrong = np.flatnonzero(~(share <= 0.05))
         if wrong.size:
@@ -330,6 +359,7 @@ class Pilot:
         here, stalled = self.mean(theta), 0
         for _ in range(60):
             jacobian = self.jacobian(theta, _NEWTON_WIDTH).mean(axis=0)
+            self._finite_near(theta, jacobian)
             values, vectors = np.linalg.eigh(0.5 * (jacobian + jacobian.T))
             # Downhill also where the loss is not convex or flat.
             values = np.maximum(np.abs(values), max(1e-8 * np.abs(values).max(), 1e-300))
@@ -348,6 +378,16 @@ class Pilot:
                 return theta
         return theta
 
+    def _finite_near(self, theta: Array, jacobian: Array) -> None:
+        """Raises Wrong if differences of the gradient near theta are not finite."""
+        if np.isfinite(jacobian).all():
+            return
+        i, j = (int(k) for k in np.argwhere(~np.isfinite(jacobian))[0])
+        raise Wrong(
+            f"problem.kind must name a gradient that is finite near the optimum, got coordinate {i} that is not when "
+            f"coordinate {j} of theta = [{_few(theta)}] moves a little; give a problem.guess elsewhere, or correct the gradient"
+        )
+
     def hessian(self, theta: Array) -> tuple[Array, Array, Array]:
         """H, its error, and H of each chunk. Raises Wrong if it is not symmetric or not positive definite."""
         best: tuple[float, Array, Array, Array] | None = None
@@ -355,6 +395,7 @@ class Pilot:
         for width in _WIDTHS:
             chunks = self.jacobian(theta, width)
             value, random = chunks.mean(axis=0), self._random_error(chunks)
+            self._finite_near(theta, value)
             # The bias is of second order in the width, so the next larger one has 16 times as much.
             if larger is not None:
                 error = np.abs(larger - value) / 15.0 + random
@@ -377,6 +418,12 @@ class Pilot:
         value = 0.5 * (value + value.T)
         values = np.linalg.eigvalsh(value)
         if not values[0] > 1e-10 * np.abs(values).max():
+            if (still := self._unmoved(theta)) > 0.9:
+                raise Wrong(
+                    f"problem.kind must have a Hessian, got gradients of which {still:.0%} do not change when theta moves by 0.01 % "
+                    "(a loss with kinks, as of quantiles): over a fixed pool their mean jumps; smooth the kink, or draw samples from "
+                    "a simulator (normals, uniforms, exponentials) in place of data"
+                )
             j = int(np.argmin(np.diagonal(value)))
             falling = f" (d g[{j}] / d theta[{j}] = {value[j, j]:.3g})" if value[j, j] < 0.0 else ""
             raise Wrong(
@@ -385,18 +432,25 @@ class Pilot:
             )
         return value, error, chunks
 
+    def _unmoved(self, theta: Array) -> float:
+        """Share of the first samples of a pool whose gradients at theta and near it are equal; 0 of simulated ones."""
+        if self.samples is None:
+            return 0.0
+        near = np.stack([theta, theta + 1e-4 * np.maximum(1.0, np.abs(theta))])
+        one, other = np.swapaxes(self.sums(near, min(_TESTED, self.size), 1)[0], 0, 1)
+        return float(np.mean((one == other).all(axis=1)))
+
     def given_hessian(self, theta: Array, differences: Array, error: Array) -> tuple[Array, Array, Array]:
         """The user's Hessian at theta, its random error and that of each chunk. Raises Wrong if differences say otherwise."""
         from numba.core.errors import NumbaError
 
-        from fastsgd.kernels.own import arguments, explain
+        from fastsgd.kernels.own import explain
 
         d = len(theta)
-        mean_takes_params = arguments(self.code.gradient) == 4
         try:
             if self.kernels.mean_hessian is not None:
                 value, random = np.full((d, d), np.nan), np.zeros((d, d))
-                given = theta, *([self.params] if mean_takes_params else []), value
+                given = theta, self.params, value
                 self._guarded(partial(self.kernels.mean_hessian, *given), theta, self._total * d, "Hessian")
                 chunks = value[None]
             else:
@@ -419,6 +473,10 @@ class Pilot:
                 f"0) where differences of the gradient say {differences[i, j]:.6g}; correct it"
             )
         return 0.5 * (value + value.T), random, chunks
+
+
+def _few(values: Array) -> str:
+    return ", ".join(f"{x:.6g}" for x in values[:6]) + (", ..." if values.size > 6 else "")
 
 
 def _merged(chunks: Array) -> Array:

@@ -26,6 +26,9 @@ def _nearby(path: Path) -> str:
         names = [entry.name for entry in path.parent.iterdir() if entry.name != path.name]
     except (OSError, ValueError):
         return f"nor is the folder {path.parent}"
+    file, _, array = path.name.rpartition(":")
+    if array and file in names:
+        return f"give {file} alone, of which all arrays are taken"
     near = get_close_matches(path.name, [name for name in names if Path(name).suffix == path.suffix] or names, 1)
     return f"did you mean {near[0]}?" if near else "names are relative to the folder of the spec"
 

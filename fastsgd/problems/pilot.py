@@ -420,9 +420,9 @@ class Pilot:
         if not values[0] > 1e-10 * np.abs(values).max():
             if (still := self._unmoved(theta)) > 0.9:
                 raise Wrong(
-                    f"problem.kind must have a Hessian, got gradients of which {still:.0%} do not change when theta moves by 0.01 % "
-                    "(a loss with kinks, as of quantiles): over a fixed pool their mean jumps; smooth the kink, or draw samples from "
-                    "a simulator (normals, uniforms, exponentials) in place of data"
+                    f"problem.kind must have a Hessian, got gradients of which {still:.0%} do not change when theta moves by "
+                    "0.01 % (a loss with kinks, as of quantiles): over a fixed pool their mean jumps; smooth the kink, or draw "
+                    "the samples from a simulator (normals, uniforms, exponentials) in place of data"
                 )
             j = int(np.argmin(np.diagonal(value)))
             falling = f" (d g[{j}] / d theta[{j}] = {value[j, j]:.3g})" if value[j, j] < 0.0 else ""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastsgd.analysis import tables
-from fastsgd.analysis.estimate_bootstrap import interval, resamples
+from fastsgd.analysis.estimate_bootstrap import interval, noise_quantile, resamples
 from fastsgd.analysis.estimate_fit import Features, Fit, features, fit
 from fastsgd.analysis.estimate_geometry import Geometry, Plateau, Steps, steps_for, suggested_batch
 from fastsgd.analysis.estimate_stability import stability_limits
@@ -24,6 +24,7 @@ Array = NDArray[np.float64]
 
 # Where H and G are nearly proportional its least possible value is 1 and every resample is farther away than the estimate.
 WITHOUT_INTERVAL = ("generalised_condition_number",)
+OF_NOISE = ("condition_number", "effective_dimension", "trace_noise", "sampling_risk", "balanced_temperature")
 NO_SPEC = (
     "there is no spec of a problem with weights or dropped columns: a run counts all rows alike and reads every column; "
     "write the rows and columns that it is to have to a file of its own"
@@ -97,6 +98,7 @@ class Estimate:
             "noise_diagonal": np.diagonal(fit.noise),
             "metric": fit.metric,
             "low_rank": None if low is None else low_rank_dict(fit),
+            "effective_gradients": fit.tails.effective,
             "geometry": self.geometry.as_dict(),
             "geometry_errors": dict(self.geometry_errors) or None,
             "geometry_intervals": dict(self.geometry_intervals) or None,
@@ -250,7 +252,7 @@ def estimate(
     limits = stability_limits(fitted, wanted)
     steps = [steps_for(b, at.rows, geometry, plateau, epochs, e) for b, e in zip(wanted, limits, strict=True)]
     drawn = resamples(fitted, bootstrap, seed) if bootstrap > 0 else []
-    errors = _errors(drawn, at.rows, geometry, steps)
+    errors = _errors(drawn, fitted, geometry, steps)
     theta_errors = np.std([r.theta for r in drawn], axis=0, ddof=1) if len(drawn) > 1 else None
     memory = chunks.is_in_memory(table)
     return Estimate(
@@ -269,7 +271,8 @@ class _Errors:
     step_intervals: tuple[tuple[float, float] | None, ...]
 
 
-def _errors(drawn: Sequence[Any], rows: int, at: Geometry, steps: Sequence[Steps]) -> _Errors:
+def _errors(drawn: Sequence[Any], of: Fit, at: Geometry, steps: Sequence[Steps]) -> _Errors:
+    rows, wide = of.features.rows, noise_quantile(of.features.rows, of.tails.kurtosis)
     if len(drawn) < 2:
         return _Errors({}, {}, tuple(None for _ in steps), tuple(None for _ in steps))
     found, highs = [], []
@@ -282,13 +285,17 @@ def _errors(drawn: Sequence[Any], rows: int, at: Geometry, steps: Sequence[Steps
     values = {name: np.array([f[name] for f in found]) for name in found[0]}
     errors = {name: float(np.std(value, ddof=1)) for name, value in values.items()}
     own = at.as_dict()
-    intervals = {name: interval(own[name], value) for name, value in values.items() if name not in WITHOUT_INTERVAL}
+    intervals = {
+        name: interval(own[name], value, *([wide] if name in OF_NOISE else []))
+        for name, value in values.items()
+        if name not in WITHOUT_INTERVAL
+    }
     each = np.array(highs).T
     return _Errors(
         errors,
         intervals,
         tuple(float(e) for e in np.std(each, axis=1, ddof=1)),
-        tuple(interval(s.high, value) for s, value in zip(steps, each, strict=True)),
+        tuple(interval(s.high, value, wide) for s, value in zip(steps, each, strict=True)),
     )
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 from fastsgd.analysis.estimate_fit import Features, Fit
 from fastsgd.analysis.estimate_weights import COUNTS
@@ -26,7 +27,9 @@ ENTRIES = 2**22  # of packed products in memory at once
 
 @dataclass(frozen=True)
 class Resample:
-    """One resample: theta*, H with the ridge, S_n, F at its theta*; rows: how many it counts."""
+    """One resample: theta* in the coordinates of the fit; H with the ridge, S_n, F there in coordinates standardised anew,
+    as another data set would have them; rows: how many it counts.
+    """
 
     rows: float
     theta: Array
@@ -36,7 +39,7 @@ class Resample:
 
 
 def resamples(of: Fit, count: int, seed: int = 0) -> list[Resample]:
-    """`count` resamples of a fit, columns centred and scaled as in the fit; those with a singular Hessian left out."""
+    """`count` resamples of a fit; those with a singular Hessian or a column that does not vary are left out."""
     at, d = of.features, of.features.dimension
     p = d * (d + 1) // 2
     drawn, total, gradient, hessian = np.zeros(count), np.zeros(count), np.zeros((count, d)), np.zeros((count, p))
@@ -56,6 +59,7 @@ def resamples(of: Fit, count: int, seed: int = 0) -> list[Resample]:
         except np.linalg.LinAlgError:
             usable[b], thetas[b] = False, of.theta
     mean, H, S, F = np.zeros((count, d)), np.zeros((count, p)), np.zeros((count, p)), np.zeros((count, p))
+    centre, square = np.zeros((count, d)), np.zeros((count, d))
     for X, y, a, Z, w in _rows(at, count, seed):
         z = np.ascontiguousarray(X @ thetas.T)
         flat, repeated = z.ravel(), np.repeat(y, count)
@@ -63,33 +67,62 @@ def resamples(of: Fit, count: int, seed: int = 0) -> list[Resample]:
         mean += (w * s).T @ X
         S += (w * s * s).T @ Z
         w = w * a[:, None]
+        centre += w.T @ X
+        square += w.T @ (X * X)
         H += (w * curvature(at.family, flat, repeated, at.threshold).reshape(z.shape)).T @ Z
         F += (w * information(at.family, flat, at.threshold).reshape(z.shape)).T @ Z
     found = []
     for b in np.flatnonzero(usable).tolist():
-        n, centre = total[b], mean[b] / total[b]
-        noise = unpack(S[b], d) * (drawn[b] / n**2) - np.multiply.outer(centre, centre)
-        found.append(
-            Resample(drawn[b], thetas[b], unpack(H[b], d) / n + of.ridge * np.eye(d), noise, unpack(F[b], d) / n)
-        )
+        n, pull = total[b], mean[b] / total[b]
+        A = _standardised_anew(at, centre[b] / n, square[b] / n)
+        if A is not None:
+            noise = unpack(S[b], d) * (drawn[b] / n**2) - np.multiply.outer(pull, pull)
+            own, noise, metric = (A @ M @ A.T for M in (unpack(H[b], d) / n, noise, unpack(F[b], d) / n))
+            found.append(Resample(drawn[b], thetas[b], own + of.ridge * np.eye(d), noise, metric))
     return found
 
 
-def interval(value: float, resampled: Array) -> tuple[float, float]:
+def _standardised_anew(at: Features, mean: Array, square: Array) -> Array | None:
+    """A float64[d, d]: x -> A x standardises again rows of this mean and mean square, where the fit did and an intercept
+    takes up the means. None where a column does not vary.
+    """
+    A = np.eye(at.dimension)
+    if not (at.intercept and np.any(at.scale != 1.0)):
+        return A
+    variance = square[1:] - mean[1:] ** 2
+    if not np.all(variance > 1e-12):
+        return None
+    scale = 1.0 / np.sqrt(variance)
+    A[1:, 1:] = np.diag(scale)
+    A[1:, 0] = -mean[1:] * scale
+    return A
+
+
+def interval(value: float, resampled: Array, quantile: float = 1.959964) -> tuple[float, float]:
     """95 % interval of a quantity from its estimate and its values in the resamples, float64[B].
 
-    value - bias +- 1.96 standard deviations, of the logarithm where all are positive; the bias is what the resamples have
-    beside the estimate: extreme eigenvalues spread, by about as much from truth to estimate as from estimate to resample.
-    Measured coverage (300 data sets each, d = 5, linear, logistic and overdispersed Poisson): 0.88 to 0.96 with 1000
-    rows, 0.75 to 0.95 with 200, least for kappa and the effective dimension of heavy-tailed gradients, and 0.73 for the
-    least of equal eigenvalues with 100 rows; value +- 1.96 standard errors instead has 0.76 to 0.99, and 0.15.
+    value - bias +- (quantile deviations + |bias|), of the logarithm where all are positive. The bias is what the resamples
+    have beside the estimate: extreme eigenvalues spread, by about as much from truth to estimate as from estimate to
+    resample. What its correction leaves is taken to be at most as large again.
+
+    Measured coverage of nine quantities, 300 data sets each, columns standardised, 100 resamples. Linear, logistic, probit,
+    huber and Poisson problems of 4 to 9 coordinates, of which the four that the rule was chosen with are no better than the
+    six others: 0.90 to 1.00 with 200 rows, 0.88 to 1.00 with 50. Except for skew regressors with skew noise, 0.83 to 0.97 and
+    0.82 to 1.00: there `Tails.effective`, as many rows as tr G rests on, is 16 and 8 (below 40 a note says so).
     """
     positive = value > 0 and bool(np.all(resampled > 0))
     own, found = (float(np.log(value)), np.log(resampled)) if positive else (value, resampled)
-    centre, half = 2.0 * own - float(np.mean(found)), 1.96 * float(np.std(found, ddof=1))
-    ends = np.array([centre - half, centre + half])
+    bias = float(np.mean(found)) - own
+    half = quantile * float(np.std(found, ddof=1)) + abs(bias)
+    ends = np.array([own - bias - half, own - bias + half])
     low, high = np.exp(ends) if positive else ends
     return float(low), float(high)
+
+
+def noise_quantile(rows: float, kurtosis: float) -> float:
+    """Student quantile for intervals of what G makes: with this kurtosis of the squared lengths of n gradients their variance
+    is known as from 2 n / (kurtosis - 1) squares of normals (Satterthwaite)."""
+    return float(stdtrit(max(2 * rows / max(kurtosis - 1.0, 1e-9), 3.0), 0.975))
 
 
 def _rows(at: Features, count: int, seed: int) -> Iterator[tuple[Array, Array, Array, Array, Array]]:

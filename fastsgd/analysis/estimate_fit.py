@@ -239,13 +239,31 @@ def _newton_step(at: Slope, names: tuple[str, ...]) -> Array:
 
 
 @dataclass(frozen=True)
+class Tails:
+    """Of q = |g|^2 over the rows: kurtosis, and `effective` = (sum q)^2 / sum q^2, as many rows as tr G rests on."""
+
+    effective: float
+    kurtosis: float
+
+    @classmethod
+    def of(cls, sums: Array) -> Tails:
+        """From the sums of 1, q, q^2, q^3, q^4, q in any unit."""
+        n = float(sums[0])
+        m1, m2, m3, m4 = (float(total) / n for total in sums[1:])
+        variance = m2 - m1 * m1
+        fourth = m4 - 4 * m3 * m1 + 6 * m2 * m1 * m1 - 3 * m1**4
+        kurtosis = fourth / variance**2 if variance > 1e-12 * m2 else 1.0
+        return cls(n * m1 * m1 / m2 if m2 > 0 else n, max(kurtosis, 1.0))
+
+
+@dataclass(frozen=True)
 class Fit:
     """A fitted model; float64[d] and float64[d, d] in the coordinates of `features`.
 
     Attributes:
         theta: theta*. passes: over the table, the first for the moments of the columns.
         hessian: H with the ridge; noise: S_n with 1/n at theta*; metric: F, by the model, without the ridge.
-        products: (1/n) sum x x'. low_rank: streaming approximation of S_n, or None if not asked for.
+        products: (1/n) sum x x'. tails: of the gradients. low_rank: streaming approximation of S_n, or None if not asked for.
     """
 
     features: Features
@@ -255,6 +273,7 @@ class Fit:
     noise: Array
     metric: Array
     products: Array
+    tails: Tails
     low_rank: LowRank | None
     passes: int
 
@@ -285,6 +304,7 @@ def fit(at: Features, ridge: float = 0.0, rank: int | None = None) -> Fit:
     theta, passes = optimum(at, ridge)
     d, n = at.dimension, at.rows
     H, S, F, P = (np.zeros((d, d)) for _ in range(4))
+    powers, unit = np.zeros(5), 0.0
     sketch = None if rank is None else FrequentDirections(d, rank)
     for X, y, a, c in at:
         z = X @ theta
@@ -292,6 +312,9 @@ def fit(at: Features, ridge: float = 0.0, rank: int | None = None) -> Fit:
         H += X.T @ (X * (a * c * curvature(at.family, z, y, at.threshold))[:, None])
         F += X.T @ (X * (a * c * information(at.family, z, at.threshold))[:, None])
         P += X.T @ (X * (a * c)[:, None])
+        q = np.sum(g * g, axis=1)
+        unit = unit or float(np.max(q, initial=0.0))
+        powers += c @ (q[:, None] / (unit or 1.0)) ** np.arange(5)
         g *= np.sqrt(c)[:, None]
         S += g.T @ g
         if sketch is not None and len(g):
@@ -299,7 +322,7 @@ def fit(at: Features, ridge: float = 0.0, rank: int | None = None) -> Fit:
     H, S, F, P = (_symmetric(M / n) for M in (H, S, F, P))
     low = None if sketch is None else sketch.covariance()
     passes += 2 if at.weights.column is None else 3
-    return Fit(at, ridge, theta, H + ridge * np.eye(d), S, F, P, low, passes)
+    return Fit(at, ridge, theta, H + ridge * np.eye(d), S, F, P, Tails.of(powers), low, passes)
 
 
 def _symmetric(matrix: Array) -> Array:

@@ -13,6 +13,7 @@ from fastsgd.analysis.estimate_weights import COUNTS
 if TYPE_CHECKING:
     from fastsgd.analysis.estimate import Estimate
 
+FEWEST_GRADIENTS = 40  # `Tails.effective`: measured coverage in `estimate_bootstrap.interval`
 LABELS = {
     "mu_F": "mu_F",
     "condition_number": "condition number of G (kappa)",
@@ -41,6 +42,11 @@ def text(of: Estimate) -> str:
     if at.weights.column is not None:
         head += f"\n{_weights(of)}"
     parts = [head, "", _coefficients(of), "", _geometry(of)]
+    if of.geometry_errors and of.fit.tails.effective < FEWEST_GRADIENTS:
+        parts.append(
+            f"note: gradients have heavy tails, tr G rests on as many as {of.fit.tails.effective:.3g} rows: 95 % intervals of "
+            "what G makes may cover 80 % only (those of H and mu_F: 90 % or more)"
+        )
     if of.fit.low_rank is not None:
         parts += ["", _low_rank(of)]
     spec = ["a spec that is ready to run:", "", of.spec_toml().rstrip()] if of.runs else [f"note: {NO_SPEC}"]

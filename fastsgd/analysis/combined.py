@@ -12,7 +12,7 @@ from fastsgd.analysis.observed import Observed
 from fastsgd.analysis.pilot_errors import widened
 from fastsgd.analysis.prediction import Prediction
 from fastsgd.analysis.rows import Row
-from fastsgd.analysis.scatter import size_scatter
+from fastsgd.analysis.scatter import covariance_of_sizes, size_scatter
 from fastsgd.analysis.zscores import z_pearson3, z_sample_mean, z_studentised
 from fastsgd.theory import paths
 from fastsgd.theory.eigen import eigenbasis
@@ -105,17 +105,18 @@ def covariance_row(prediction: Prediction, observed: Observed, index: NDArray[np
     ranks = np.asarray([float(B.shape[1]) for B in whiten])
     # While a run goes on its earlier steps have more replicates, among them all those of the later ones.
     n = observed.count[index]
-    between = prediction.once(("sizes", *index.tolist()), lambda: size_covariance(prediction, index, whiten))
-    between = between / (np.maximum.outer(n, n) - 1)
-    weights, variance = scale_weights(ranks, between)
+    each = prediction.once(("sizes", *index.tolist()), lambda: size_covariance(prediction, index, whiten))
+    degrees = np.maximum.outer(n, n) - 1
+    weights, variance = scale_weights(ranks, each / degrees)
     value, tested = float(weights @ sizes), prediction.gaussian or bool(measured)
     known = [one for s in index if (one := scatter[s]) is not None]
     if prediction.gaussian or len(known) < len(index):
         error, sample = math.sqrt(variance), None
         z = z_pearson3((value - 1) / error, 2 * error)
     else:
-        root = weights * np.sqrt([one.inflation(B.shape[1]) for one, B in zip(known, whiten, strict=True)])
-        error = sample = math.sqrt(float(root @ between @ root))
+        root = weights * ranks
+        spread = covariance_of_sizes(known, each / np.outer(ranks, ranks)) / degrees
+        error = sample = math.sqrt(max(float(root @ spread @ root), 0.1 * variance))
         # As of a gamma law: skewness in units of the coefficient of variation.
         shape = np.average([one.skewness / math.sqrt(one.variance) for one in known], weights=np.abs(weights * ranks))
         z = z_studentised((value - 1) / error, float(shape) * error, min(one.degrees for one in known))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-LARGEST_KEPT = 2**25  # numbers of trajectories that are read
+LARGEST_KEPT = 2**24  # numbers of trajectories that are read
 
 
 @dataclass(frozen=True)

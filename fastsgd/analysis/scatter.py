@@ -13,6 +13,7 @@ where the risk scatters by its square and not by the way that the mean has still
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,13 +38,14 @@ class SizeScatter:
     """Scatter of the size q of one replicate at one step.
 
     Attributes:
-        variance, skewness: of q. kurtosis: kappa.
+        variance, skewness: of q. kurtosis: kappa. gaussian: variance of q by its covariance alone, 2 tr(WW) / rank^2.
         degrees: replicates that the variance comes from, less one.
         known: False where nothing that a run keeps tells the kurtosis of this step (that of the last one is taken), or
             where the replicates are too few.
     """
 
     variance: float
+    gaussian: float
     skewness: float
     kurtosis: float
     degrees: int
@@ -57,10 +59,6 @@ class SizeScatter:
         """z of a measured size against 1."""
         root = math.sqrt(n)
         return z_studentised((size - 1) / self.error(n), self.skewness / root, self.degrees)
-
-    def inflation(self, rank: int) -> float:
-        """Variance in units of that of a Gaussian law with the predicted covariance, 2/rank."""
-        return self.variance * rank / 2
 
 
 def size_scatter(prediction: Prediction, observed: Observed) -> list[SizeScatter | None]:
@@ -94,13 +92,27 @@ def sizes(prediction: Prediction, observed: Observed, s: int, states: Array) -> 
     return found
 
 
+def covariance_of_sizes(scatter: Sequence[SizeScatter], gaussian: Array) -> Array:
+    """Covariance of q between steps from the Gaussian one of the predicted law, float64[s, s] both.
+
+    What a variance has beyond the Gaussian one comes from the noise up to that step. Of it as much is left at a later step
+    as of the Gaussian variance: exact for independent noise.
+    """
+    own = np.diagonal(gaussian)
+    scale = np.sqrt([one.gaussian for one in scatter]) / np.sqrt(own)
+    excess = np.array([one.variance - one.gaussian for one in scatter]) / (own * scale**2)
+    first = np.minimum.outer(np.arange(len(own)), np.arange(len(own)))
+    found: Array = gaussian * np.outer(scale, scale) * (1 + excess[first])
+    return found
+
+
 def _of_sizes(prediction: Prediction, observed: Observed, s: int, states: Array) -> SizeScatter:
     q = sizes(prediction, observed, s, states)
     trace, square = _traces(prediction, observed, s)
     rank, variance = prediction.whitener(s).shape[1], float(np.var(q, ddof=1))
     kurtosis = (variance * rank**2 - 2 * square) / (trace**2 + 2 * square)
-    floor = LEAST * 2 * square / rank**2
-    return SizeScatter(max(variance, floor), _skewness(q), kurtosis, len(q) - 1, _enough(observed))
+    plain = 2 * square / rank**2
+    return SizeScatter(max(variance, LEAST * plain), plain, _skewness(q), kurtosis, len(q) - 1, _enough(observed))
 
 
 def _of_risks(prediction: Prediction, observed: Observed, s: int, last: SizeScatter | None) -> SizeScatter:
@@ -115,12 +127,13 @@ def _of_risks(prediction: Prediction, observed: Observed, s: int, last: SizeScat
         own += beside * (1.0 if beside > 0 else min(1.0, _grown(prediction, observed, s)))
     if known:
         kurtosis = max(own, min(kurtosis, 0.0))
-    variance = max(2 * square * (1 + kurtosis) + kurtosis * trace**2, LEAST * 2 * square) / rank**2
+    plain = 2 * square / rank**2
+    variance = max(plain * (1 + kurtosis) + kurtosis * (trace / rank) ** 2, LEAST * plain)
     # As of a gamma law, skewness and coefficient of variation go together.
     values = observed.risk[:, s]
     trace_risk = float(np.sum(prediction.model.metric * observed.covariance[s]))
     gamma = _skewness(values) / float(np.std(values)) * trace_risk if known and np.ptp(values) > 0 else 2.0
-    return SizeScatter(variance, gamma * math.sqrt(variance) * rank / trace, kurtosis, len(values) - 1, known)
+    return SizeScatter(variance, plain, gamma * math.sqrt(variance) * rank / trace, kurtosis, len(values) - 1, known)
 
 
 def _grown(prediction: Prediction, observed: Observed, s: int) -> float:

@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 
 FROZEN = "risk (frozen noise)"
 # Of the statistic of the shape: beyond them its law is too far from that of many Gaussian samples.
-LARGEST_KURTOSIS, FEWEST_REPLICATES = 0.25, 64
+LARGEST_KURTOSIS, FEWEST_REPLICATES = 0.1, 64
 
 
 def step_rows(prediction: Prediction, observed: Observed) -> Iterator[Row]:

@@ -6,6 +6,7 @@ Valid while no intermediate over- or underflows (magnitudes between 1e-140 and 1
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from math import factorial
 
@@ -63,6 +64,19 @@ def divide(x: Pair, y: Pair) -> Pair:
     p = scale(y, q)
     r = add(x, (-p[0], -p[1]))
     return _quick(np.asarray(q), np.asarray((r[0] + r[1]) / y[0]))
+
+
+def sqrt(x: Pair) -> Pair:
+    """Square root of x > 0: one Newton step from the double root."""
+    root = np.sqrt(x[0])
+    p, e = two_product(root, root)
+    rest = add(x, (-p, -e))
+    return _quick(root, np.asarray((rest[0] + rest[1]) / (2.0 * root)))
+
+
+def outer(operation: Callable[[Pair, Pair], Pair], x: Pair) -> Pair:
+    """operation(x_i, x_j), float64[d, d]."""
+    return operation((x[0][:, None], x[1][:, None]), (x[0][None, :], x[1][None, :]))
 
 
 def _quick(a: Array, b: Array) -> Pair:

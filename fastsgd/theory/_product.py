@@ -7,6 +7,7 @@ summation fits in 53 bits; the slices' products are added in double-double.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from fastsgd.theory import _dd
 from fastsgd.theory._check import Array
@@ -23,6 +24,37 @@ def pair(matrix: Array) -> Pair:
 def transpose(x: Pair) -> Pair:
     """x'."""
     return x[0].T, x[1].T
+
+
+def inner(x: ArrayLike, y: ArrayLike, axis: int | tuple[int, ...] = -1) -> Array:
+    """Sum of x y over `axis`, rounded from products and sums of 30 digits: cancellation does not show in the result."""
+    hi, lo = _dd.two_product(x, y)
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    keep = tuple(n for n in range(hi.ndim) if n not in [a % hi.ndim for a in axes])
+    shape = tuple(hi.shape[n] for n in keep)
+    total = _halve(*(np.moveaxis(np.transpose(part, keep + tuple(a % part.ndim for a in axes)).reshape(*shape, -1), -1, 0)
+                     for part in (hi, lo)))
+    result: Array = total[0] + total[1]
+    return result
+
+
+def _halve(hi: Array, lo: Array) -> Pair:
+    """Sum along the first axis, by halves."""
+    while len(hi) > 1:
+        half = len(hi) // 2
+        rest = hi[2 * half :], lo[2 * half :]
+        hi, lo = _dd.add((hi[:half], lo[:half]), (hi[half : 2 * half], lo[half : 2 * half]))
+        if len(rest[0]):
+            hi, lo = np.concatenate([hi, rest[0]]), np.concatenate([lo, rest[1]])
+    return (hi[0], lo[0]) if len(hi) else (np.zeros(hi.shape[1:]), np.zeros(hi.shape[1:]))
+
+
+def accurate(x: ArrayLike, y: ArrayLike) -> Array:
+    """x y of float64[m, k] and float64[k, n] or of pairs of them, rounded from 30 digits."""
+    hi, lo = product(x if isinstance(x, tuple) else pair(np.asarray(x, np.float64)),
+                     y if isinstance(y, tuple) else pair(np.asarray(y, np.float64)))
+    result: Array = hi + lo
+    return result
 
 
 def product(x: Pair, y: Pair) -> Pair:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastsgd.theory import _check, lyapunov
+from fastsgd.theory import _check, _dd, _product, lyapunov
 from fastsgd.theory._check import Array
-from fastsgd.theory.eigen import Eigenbasis, eigenbasis
+from fastsgd.theory.eigen import Eigenbasis, eigenbasis, symmetrise
+from fastsgd.theory.refine import refine
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,9 @@ class Reduction:
 def loewner_gap(A: ArrayLike, B: ArrayLike) -> float:
     """lambda_min(B - A); A <= B in Loewner order iff it is >= 0. Symmetric float64[d, d]."""
     lower = _check.symmetric("A", A)
-    return float(np.linalg.eigvalsh(_check.symmetric("B", B, lower.shape[0]) - lower)[0])
+    upper = _check.symmetric("B", B, lower.shape[0])
+    gap = _dd.two_sum(upper, -lower)
+    return float(refine(gap)[0][0][0]) if np.any(gap[0]) else 0.0
 
 
 def loewner_below(A: ArrayLike, B: ArrayLike) -> bool:
@@ -50,9 +53,10 @@ def reduction(F: ArrayLike, H: ArrayLike | Eigenbasis, Sigma: ArrayLike, reduced
     The converse fails: a smaller risk does not need ordered noises. F, H, Sigma, reduced float64[d, d]; eta stable.
     """
     basis = eigenbasis(H)
-    gap = loewner_gap(
-        lyapunov.discrete_stationary(basis, reduced, eta), lyapunov.discrete_stationary(basis, Sigma, eta)
-    )
+    full, less = _check.covariance("Sigma", Sigma, basis.dimension), _check.covariance("reduced", reduced, basis.dimension)
+    saved = basis.into_pair(_dd.two_sum(full, -less))
+    # S is linear in the noise, and S - S' is taken from the difference: small directions keep their digits
+    gap = loewner_gap(np.zeros_like(full), lyapunov.of_noise_in_eigenbasis(basis, symmetrise(saved[0] + saved[1]), eta))
     ratio = lyapunov.stationary_risk(F, basis, reduced, eta) / lyapunov.stationary_risk(F, basis, Sigma, eta)
     return Reduction(loewner_gap(reduced, Sigma), gap, ratio, loewner_below(reduced, Sigma))
 
@@ -77,5 +81,6 @@ def directional_ratio(A: ArrayLike, B: ArrayLike, directions: ArrayLike) -> Arra
     """v' A v/(v' B v) for each column v of directions float64[d, m], float64[m]: variances of two arms by direction."""
     a, b = _check.covariance("A", A), _check.covariance("B", B)
     v = _check.array("directions", directions, (a.shape[0], None))
-    result: Array = np.einsum("im,ij,jm->m", v, a, v) / np.einsum("im,ij,jm->m", v, b, v)
+    above, below = (_product.inner(v.T, _product.accurate(v.T, matrix)) for matrix in (a, b))
+    result: Array = above / below
     return result

@@ -45,9 +45,16 @@ class Eigenbasis:
         """V' M V of a symmetric M, float64[d, d], each entry rounded from a product of 30 digits."""
         if self.vectors is None:
             return matrix
-        V = self._pair()
-        hi, lo = _product.product(_product.transpose(V), _product.product(_product.pair(matrix), V))
+        hi, lo = self.into_pair(matrix)
         return symmetrise(hi + lo)
+
+    def into_pair(self, matrix: Array | Pair) -> Pair:
+        """V' M V as hi + lo, of M float64[d, d] or such a pair."""
+        M = matrix if isinstance(matrix, tuple) else _product.pair(matrix)
+        if self.vectors is None:
+            return M
+        V = self.pair()
+        return _product.product(_product.transpose(V), _product.product(M, V))
 
     def into_stack(self, matrices: Array) -> Array:
         """V' M V of symmetric M, float64[S, d, d], in double precision."""
@@ -67,7 +74,7 @@ class Eigenbasis:
             return vector
         if vector.ndim > 1:
             return vector @ self.vectors
-        hi, lo = _product.product(_product.transpose(self._pair()), _product.pair(vector[:, None]))
+        hi, lo = _product.product(_product.transpose(self.pair()), _product.pair(vector[:, None]))
         result: Array = (hi + lo)[:, 0]
         return result
 
@@ -75,7 +82,8 @@ class Eigenbasis:
         """V m, float64[..., d]."""
         return vector if self.vectors is None else vector @ self.vectors.T
 
-    def _pair(self) -> Pair:
+    def pair(self) -> Pair:
+        """V as hi + lo, of a dense H."""
         assert self.vectors is not None and self.vectors_correction is not None
         return self.vectors, self.vectors_correction
 

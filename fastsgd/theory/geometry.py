@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastsgd.theory import _check
+from fastsgd.theory import _check, _dd, _product
 from fastsgd.theory._check import Array
+from fastsgd.theory._dd import Pair
 from fastsgd.theory.eigen import Eigenbasis, eigenbasis, symmetrise
 from fastsgd.theory.projection import pseudo_inverse, range_basis, range_projector, rank, spectrum
+from fastsgd.theory.refine import refine
 
 __all__ = [
     "ContractionRate",
@@ -73,8 +75,7 @@ def godambe(H: ArrayLike, G: ArrayLike) -> Array:
     """H G^+ H (12), the Godambe information, with the pseudo-inverse of G; inverse of `sandwich` for full-rank G."""
     hessian = _check.symmetric("H", H)
     basis, values, inside = spectrum("G", G, hessian.shape[0])
-    vectors = np.eye(values.size) if basis.vectors is None else basis.vectors
-    B = hessian @ vectors[:, inside]
+    B = hessian[:, inside] if basis.vectors is None else _product.accurate(hessian, basis.pair())[:, inside]
     return symmetrise((B / values[inside]) @ B.T)
 
 
@@ -93,11 +94,14 @@ def mu_F(F: ArrayLike, H: ArrayLike) -> float:
 def contraction_rate(F: ArrayLike, H: ArrayLike) -> ContractionRate:
     """`mu_F` with lambda_min(H) on range(F) and whether Assumption 6.2 holds."""
     basis, values, inside = spectrum("F", F)
-    inner = basis.into(_check.symmetric("H", H, values.size))[np.ix_(inside, inside)]
-    root = np.sqrt(values[inside])
-    ratio = root[:, None] / root[None, :]
-    value = float(np.min(eigenbasis(symmetrise(0.5 * inner * (ratio + ratio.T))).values))
-    return ContractionRate(value, float(np.min(eigenbasis(inner).values)), value > 0.0)
+    whole = basis.into_pair(_check.symmetric("H", H, values.size))
+    inner = whole[0][np.ix_(inside, inside)], whole[1][np.ix_(inside, inside)]
+    level = values[inside], basis.correction[inside]
+    root = _dd.sqrt(level)
+    # A + A' = inner (l_i + l_j)/(sqrt(l_i) sqrt(l_j)): in double-double, as mu_F may be small beside |A|
+    weight = _dd.divide(_dd.outer(_dd.add, level), _dd.outer(_dd.multiply, root))
+    value = _smallest(_dd.multiply(inner, (0.5 * weight[0], 0.5 * weight[1])))
+    return ContractionRate(value, _smallest(inner), value > 0.0)
 
 
 def condition_number(G: ArrayLike) -> float:
@@ -123,17 +127,19 @@ def generalised_condition_number(H: ArrayLike, G: ArrayLike) -> float:
     hessian = _check.symmetric("H", H)
     basis, values, inside = spectrum("G", G, hessian.shape[0])
     inner = basis.into(hessian)[np.ix_(inside, inside)]
-    w = _relative(inner, values[inside])
-    low, high = float(np.min(w)), float(np.max(w))
-    if low > 0.0:
-        # The largest eigenvalue of a pair is found to rounding, the smallest as the largest of the pair exchanged.
-        other = eigenbasis(hessian if np.all(inside) else inner, "H")
-        noise = other.into(_check.symmetric("G", G) if np.all(inside) else np.diag(values[inside]))
-        if float(np.min(other.values)) > 0.0:
-            low = 1.0 / float(np.max(_relative(noise, other.values)))
+    # The largest eigenvalue of a pair is found to rounding, the smallest as the largest of the pair exchanged.
+    other = eigenbasis(hessian if np.all(inside) else inner, "H")
+    low = float(np.min(other.values))
     if low <= 0.0:
-        raise ValueError(f"H must be positive definite on the range of G, got generalised eigenvalue {low:.6g}")
-    return high / low
+        raise ValueError(f"H must be positive definite on the range of G, got eigenvalue {low:.6g} there")
+    noise = other.into(_check.symmetric("G", G) if np.all(inside) else np.diag(values[inside]))
+    return float(np.max(_relative(inner, values[inside]))) * float(np.max(_relative(noise, other.values)))
+
+
+def _smallest(matrix: Pair) -> float:
+    """Smallest eigenvalue of a symmetric pair float64[d, d], to 1e-12 of itself also beside eigenvalues 1e12 larger."""
+    lower = 0.5 * (matrix[0] + matrix[0].T), 0.5 * (matrix[1] + matrix[1].T)
+    return float(refine(lower)[0][0][0])
 
 
 def _relative(matrix: Array, values: Array) -> Array:
@@ -144,11 +150,12 @@ def _relative(matrix: Array, values: Array) -> Array:
 
 def dual_norm_squared(gradient: ArrayLike, F: ArrayLike) -> Array:
     """|g|_{F^-1}^2 = g' F^+ g, g float64[..., d] -> float64[...]. Definition 7.1; on range(F)."""
-    inverse = pseudo_inverse(F)
-    g = np.asarray(gradient, dtype=np.float64)
-    if g.shape[-1:] != (inverse.shape[0],):
-        raise ValueError(f"gradient must have shape (..., {inverse.shape[0]}), got {g.shape}")
-    result: Array = np.einsum("...i,ij,...j->...", g, inverse, g)
+    basis, values, inside = spectrum("F", F)
+    g = _check.array("gradient", gradient)
+    if g.shape[-1:] != (values.size,):
+        raise ValueError(f"gradient must have shape (..., {values.size}), got {g.shape}")
+    turned = g if basis.vectors is None else _product.accurate(g.reshape(-1, values.size), basis.pair()).reshape(g.shape)
+    result: Array = np.sum(turned[..., inside] ** 2 / values[inside], axis=-1)
     return result
 
 

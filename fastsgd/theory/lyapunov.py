@@ -52,13 +52,19 @@ def continuous_stationary_risk(F: ArrayLike, H: ArrayLike | Eigenbasis, Sigma: A
 def stationary_in_eigenbasis(H: ArrayLike | Eigenbasis, Sigma: ArrayLike, eta: float) -> tuple[Eigenbasis, Array]:
     """The eigenbasis of H and S of `discrete_stationary` in it, where its small entries keep their digits."""
     basis, noise, eta = _arguments(H, Sigma, eta)
+    return basis, of_noise_in_eigenbasis(basis, basis.into(noise), eta)
+
+
+def of_noise_in_eigenbasis(basis: Eigenbasis, noise: Array, eta: float) -> Array:
+    """S of `discrete_stationary` from V' Sigma V, in the eigenbasis; any symmetric noise, of which S is linear."""
     x, _, g = factors.contraction(basis, eta)
     if float(np.min(g)) <= 0.0:
         raise ValueError(
             f"eta must be < 2/lambda_max(H) = {largest_stable_step(basis):.6g}, got {eta:.6g}; "
             "the recursion has no stationary covariance"
         )
-    return basis, eta * (eta * basis.into(noise) / factors.pair_gap(x, g))
+    result: Array = eta * (eta * noise / factors.pair_gap(x, g))
+    return result
 
 
 def continuous_stationary(H: ArrayLike | Eigenbasis, Sigma: ArrayLike, eta: float) -> Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastsgd.theory import _check
+from fastsgd.theory import _check, _product
 from fastsgd.theory._check import Array
 from fastsgd.theory.eigen import Eigenbasis, eigenbasis, symmetrise
 
@@ -40,8 +40,9 @@ def range_projector(G: ArrayLike) -> Array:
 
 def projected(G: ArrayLike, onto: ArrayLike) -> Array:
     """Gp = Pi G Pi with Pi the projector onto range(`onto`), float64[d, d]. Definition 3.5."""
-    Pi = range_projector(onto)
-    return symmetrise(Pi @ _check.symmetric("G", G, Pi.shape[0]) @ Pi)
+    basis, _, inside = spectrum("onto", onto)
+    inner = basis.into(_check.symmetric("G", G, basis.dimension))
+    return basis.back(inner * np.multiply.outer(inside, inside))
 
 
 def range_basis(G: ArrayLike) -> Array:
@@ -54,7 +55,9 @@ def range_basis(G: ArrayLike) -> Array:
 def restrict(matrix: ArrayLike, U: ArrayLike) -> Array:
     """U' M U, float64[r, r]: the problem on the span of U, where H, G and F may have full rank."""
     basis = _check.array("U", U, (None, None))
-    return symmetrise(basis.T @ _check.symmetric("matrix", matrix, basis.shape[0]) @ basis)
+    columns = _product.pair(basis)
+    inner = _product.product(_product.pair(_check.symmetric("matrix", matrix, basis.shape[0])), columns)
+    return symmetrise(_product.accurate(_product.transpose(columns), inner))
 
 
 def lift(matrix: ArrayLike, U: ArrayLike) -> Array:

@@ -13,21 +13,22 @@ ROUNDS = 8
 NEGLIGIBLE = 1e-27  # couplings below this part of |H| are left: they change no digit for eigenvalues above 1e-12 |H|
 
 
-def refine(H: Array) -> tuple[Pair, Pair]:
-    """(l, V) of a symmetric float64[d, d], as pairs hi + lo, l ascending.
+def refine(H: Array | Pair) -> tuple[Pair, Pair]:
+    """(l, V) of a symmetric float64[d, d], or of a pair hi + lo of them, as pairs hi + lo, l ascending.
 
     Each round computes the couplings V'HV and the defect I - V'V in double-double and corrects V to second order, so
     the error is squared. Directions whose coupling is not small against their gap (clusters) are first turned by the
     eigenvectors of their own block. The matrix is scaled by a power of two, so any magnitude is fine.
     """
-    _, exponent = np.frexp(np.max(np.abs(H)))
-    A = pair(np.ldexp(H, -exponent))
+    hi, lo = H if isinstance(H, tuple) else pair(H)
+    _, exponent = np.frexp(np.max(np.abs(hi)))
+    A = np.ldexp(hi, -exponent), np.ldexp(lo, -exponent)
     V = pair(np.linalg.eigh(A[0])[1])
     for _ in range(ROUNDS):
         W = product(transpose(V), product(A, V))
         N = product(transpose(V), V)
         diagonal = _dd.divide(_diagonal(W), _diagonal(N))
-        eye = np.eye(H.shape[0])
+        eye = np.eye(hi.shape[0])
         R = _dd.add(pair(eye), (-N[0], -N[1]))
         # V (I + E), E = C/gap + R/2: the symmetric C turns, R/2 restores orthonormality; C cancels, so in double-double
         mean = _dd.add((diagonal[0][None, :], diagonal[1][None, :]), (diagonal[0][:, None], diagonal[1][:, None]))

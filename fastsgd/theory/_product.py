@@ -32,8 +32,12 @@ def inner(x: ArrayLike, y: ArrayLike, axis: int | tuple[int, ...] = -1) -> Array
     axes = axis if isinstance(axis, tuple) else (axis,)
     keep = tuple(n for n in range(hi.ndim) if n not in [a % hi.ndim for a in axes])
     shape = tuple(hi.shape[n] for n in keep)
-    total = _halve(*(np.moveaxis(np.transpose(part, keep + tuple(a % part.ndim for a in axes)).reshape(*shape, -1), -1, 0)
-                     for part in (hi, lo)))
+    total = _halve(
+        *(
+            np.moveaxis(np.transpose(part, keep + tuple(a % part.ndim for a in axes)).reshape(*shape, -1), -1, 0)
+            for part in (hi, lo)
+        )
+    )
     result: Array = total[0] + total[1]
     return result
 
@@ -51,8 +55,10 @@ def _halve(hi: Array, lo: Array) -> Pair:
 
 def accurate(x: ArrayLike, y: ArrayLike) -> Array:
     """x y of float64[m, k] and float64[k, n] or of pairs of them, rounded from 30 digits."""
-    hi, lo = product(x if isinstance(x, tuple) else pair(np.asarray(x, np.float64)),
-                     y if isinstance(y, tuple) else pair(np.asarray(y, np.float64)))
+    hi, lo = product(
+        x if isinstance(x, tuple) else pair(np.asarray(x, np.float64)),
+        y if isinstance(y, tuple) else pair(np.asarray(y, np.float64)),
+    )
     result: Array = hi + lo
     return result
 

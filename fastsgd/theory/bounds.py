@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastsgd.theory import _check, paths
+from fastsgd.theory import _check, _product, factors, paths
 from fastsgd.theory._check import Array
 from fastsgd.theory.geometry import contraction_rate
 from fastsgd.theory.paths import Etas
-from fastsgd.theory.projection import pseudo_inverse, spectrum
+from fastsgd.theory.projection import spectrum
 
 
 def upper_bound(F: ArrayLike, H: ArrayLike, G: ArrayLike, batch: int, c: float, k: ArrayLike) -> Array:
@@ -18,7 +18,8 @@ def upper_bound(F: ArrayLike, H: ArrayLike, G: ArrayLike, batch: int, c: float, 
     Holds up to a transient of smaller order (`drift_bound` is exact in it). Needs mu_F > 0 (Assumption 6.2) and
     2 c mu_F > 1. With F = G, tr(G^2) <= lambda_max(G)^2 d_eff gives (43), `upper_bound_effective`.
     """
-    traced = float(np.sum(_check.symmetric("F", F) * _check.covariance("G", G)))
+    metric = _check.symmetric("F", F)
+    traced = float(_product.inner(metric, _check.covariance("G", G, metric.shape[0]), (0, 1)))
     return _leading(traced, _rate(F, H, c), batch, c, k)
 
 
@@ -44,13 +45,24 @@ def drift_bound(F: ArrayLike, H: ArrayLike, Sigma: ArrayLike, etas: Etas, steps:
     root = np.sqrt(values)
     A = basis.into(_check.symmetric("H", H, values.size)) * (root[:, None] / root[None, :])
     square = float(np.linalg.norm(A, 2)) ** 2
-    noise = float(np.sum(_check.symmetric("F", F) * _check.covariance("Sigma", Sigma, values.size)))
+    noise = float(_product.inner(_check.symmetric("F", F), _check.covariance("Sigma", Sigma, values.size), (0, 1)))
     V, reached, result = _check.nonnegative("risk0", risk0), 0, np.empty(at.size)
-    for s, k in enumerate(int(k) for k in at):
-        for start in range(reached, k, paths.CHUNK):
-            for eta in paths.step_sizes(etas, start, min(start + paths.CHUNK, k)):
-                V = (1.0 - 2.0 * eta * mu + eta * eta * square) * V + eta * eta * noise
-        reached, result[s] = k, V
+    eta = paths.constant_step(etas)
+    with np.errstate(over="ignore", under="ignore", divide="ignore"):
+        for s, k in enumerate(int(k) for k in at):
+            if eta is not None:
+                lost = np.minimum(eta * (2.0 * mu - eta * square), 1.0)  # mu <= L, so that it is at most 1
+                logs = np.log1p(-lost) if k else np.zeros(())
+                result[s] = np.exp(k * logs) * V + eta * (
+                    eta * noise * factors.geometric_sum(lost, logs, np.ones(()), k)
+                )
+                continue
+            for start in range(reached, k, paths.CHUNK):
+                sizes = paths.step_sizes(etas, start, min(start + paths.CHUNK, k))
+                logs = np.log1p(-np.minimum(sizes * (2.0 * mu - sizes * square), 1.0))
+                later = np.exp(np.append(np.cumsum(logs[::-1])[::-1], 0.0))
+                V = later[0] * V + noise * float(np.sum(sizes * sizes * later[1:]))
+            reached, result[s] = k, V
     return result
 
 
@@ -61,15 +73,15 @@ def van_trees(F: ArrayLike, samples: ArrayLike, prior_information: ArrayLike | N
     J it is the limit d/N. samples N, float64[...] -> float64[...]. Local and minimax: it bounds the supremum over a
     neighbourhood, not the risk at each theta.
     """
-    _, _, inside = spectrum("F", F)
+    basis, values, inside = spectrum("F", F)
     d = int(np.count_nonzero(inside))
     N = np.asarray(samples, dtype=np.float64)
     if np.any(~np.isfinite(N)) or np.any(N <= 0.0):
         raise ValueError("samples must be finite and > 0")
     extra = 0.0
     if prior_information is not None:
-        inverse = pseudo_inverse(F)
-        extra = float(np.sum(inverse * _check.covariance("prior_information", prior_information, inverse.shape[0])))
+        inner = np.diagonal(basis.into(_check.covariance("prior_information", prior_information, values.size)))
+        extra = float(np.sum(inner[inside] / values[inside]))
     result: Array = d * d / (N * d + extra)
     return result
 

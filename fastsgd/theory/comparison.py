@@ -53,7 +53,10 @@ def reduction(F: ArrayLike, H: ArrayLike | Eigenbasis, Sigma: ArrayLike, reduced
     The converse fails: a smaller risk does not need ordered noises. F, H, Sigma, reduced float64[d, d]; eta stable.
     """
     basis = eigenbasis(H)
-    full, less = _check.covariance("Sigma", Sigma, basis.dimension), _check.covariance("reduced", reduced, basis.dimension)
+    full, less = (
+        _check.covariance("Sigma", Sigma, basis.dimension),
+        _check.covariance("reduced", reduced, basis.dimension),
+    )
     saved = basis.into_pair(_dd.two_sum(full, -less))
     # S is linear in the noise, and S - S' is taken from the difference: small directions keep their digits
     gap = loewner_gap(np.zeros_like(full), lyapunov.of_noise_in_eigenbasis(basis, symmetrise(saved[0] + saved[1]), eta))

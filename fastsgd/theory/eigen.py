@@ -69,14 +69,10 @@ class Eigenbasis:
         return symmetrise(self.vectors @ matrix @ self.vectors.T)
 
     def into_vector(self, vector: Array) -> Array:
-        """V' m, float64[..., d]; a single vector with 30 digits."""
+        """V' m, float64[..., d], rounded from a product of 30 digits."""
         if self.vectors is None:
             return vector
-        if vector.ndim > 1:
-            return vector @ self.vectors
-        hi, lo = _product.product(_product.transpose(self.pair()), _product.pair(vector[:, None]))
-        result: Array = (hi + lo)[:, 0]
-        return result
+        return _product.accurate(vector.reshape(-1, self.dimension), self.pair()).reshape(vector.shape)
 
     def back_vector(self, vector: Array) -> Array:
         """V m, float64[..., d]."""

@@ -65,6 +65,39 @@ def geometric_sum(u: Array, log_abs: Array, sign: Array, k: float) -> Array:
     return result
 
 
+def lag_weights(u: Array, log_abs: Array, sign: Array, K: int) -> Array:
+    """K + 2 sum_{n=1}^{K-1} (K - n) r^n for r = 1 - u = sign exp(log_abs), elementwise, -1 <= r <= 1; >= 0.
+
+    K^2 Var of the mean of K terms of a stationary sequence with autocorrelation r^n. Every sum below is of terms of one
+    sign, also near r = -1, where the result is smaller than K by the factor (1 + r)/(1 - r).
+    """
+    with np.errstate(under="ignore", divide="ignore"):
+        gone = -np.expm1(log_abs)  # 1 - |r|
+        exponent = K * log_abs
+        lost = np.where((sign < 0.0) & (K % 2 == 1), 1.0 + np.exp(exponent), -np.expm1(exponent))  # 1 - r^K
+    negative = (K * gone * u + 2.0 * np.exp(log_abs) * lost) / (u * u + (u == 0.0))
+    result: Array = np.where(sign < 0.0, negative, K + 2.0 * _lagged(u, log_abs, K))
+    return result
+
+
+def _lagged(u: Array, log_abs: Array, K: int) -> Array:
+    """sum_{n=1}^{K-1} (K - n) r^n for 0 <= r = 1 - u <= 1, by a series where K u is small."""
+    # With phi = (K u - (1 - r^K))/u^2 = sum_{m>=0} (-u)^m binom(K, m + 2), the sum is r phi.
+    small = K * u < 1.0
+    v = np.where(small, u, 0.0)
+    term = np.full_like(u, 0.5 * K * (K - 1.0))
+    series = term.copy()
+    for m in range(1, 24):
+        term = term * (-v) * (K - m - 1.0) / (m + 2.0)
+        series += term
+    w = np.where(small, 1.0, u)
+    with np.errstate(under="ignore", divide="ignore", invalid="ignore"):
+        exact = np.where(w < 0.5, np.log1p(-np.minimum(w, 0.5)), log_abs)
+        direct = (K * w + np.expm1(K * np.where(small, 0.0, exact))) / (w * w)
+    result: Array = np.exp(log_abs) * np.where(small, series, direct)
+    return result
+
+
 def as_column(etas: ArrayLike) -> Array:
     """float64[T] -> float64[T, 1]."""
     return np.asarray(etas, np.float64)[:, None]

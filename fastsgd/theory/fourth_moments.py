@@ -35,14 +35,16 @@ def product_covariance(gradients: ArrayLike, batch: int, replacement: bool = Fal
     if n < 4 or (b > n and not replacement):
         raise ValueError(f"needs a pool of at least 4 samples and batches not above it, got n = {n}, b = {b}")
     g = g - g.mean(axis=0)
+    g = g - g.mean(axis=0)  # the mean of large numbers is rounded
     products = packed_products(g)
     if replacement:
         A, B = b / n, b * (b - 1) / n**2
         c = b / n
     else:
         p = [1.0]
+        few = min(b, n - b)  # the sum over the rest of the pool is the same but for its sign
         for m in range(4):
-            p.append(p[-1] * (b - m) / (n - m))
+            p.append(p[-1] * (few - m) / (n - m))
         A, B = p[1] - 7 * p[2] + 12 * p[3] - 6 * p[4], p[2] - 2 * p[3] + p[4]
         c = p[1] - p[2]
     P = g.T @ g

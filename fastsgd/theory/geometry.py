@@ -154,7 +154,9 @@ def dual_norm_squared(gradient: ArrayLike, F: ArrayLike) -> Array:
     g = _check.array("gradient", gradient)
     if g.shape[-1:] != (values.size,):
         raise ValueError(f"gradient must have shape (..., {values.size}), got {g.shape}")
-    turned = g if basis.vectors is None else _product.accurate(g.reshape(-1, values.size), basis.pair()).reshape(g.shape)
+    turned = (
+        g if basis.vectors is None else _product.accurate(g.reshape(-1, values.size), basis.pair()).reshape(g.shape)
+    )
     result: Array = np.sum(turned[..., inside] ** 2 / values[inside], axis=-1)
     return result
 

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastsgd.theory import _check
+from fastsgd.theory import _check, _product
 from fastsgd.theory._check import Array
+from fastsgd.theory.eigen import eigenbasis
 
 
 def contraction(third: ArrayLike | Callable[[Array], Array], S: ArrayLike) -> Array:
@@ -21,20 +22,24 @@ def contraction(third: ArrayLike | Callable[[Array], Array], S: ArrayLike) -> Ar
     if callable(third):
         return _check.array("third(S)", third(spread), (d,))
     tensor = _check.array("third", third, (d, d, d))
-    result: Array = np.einsum("ijk,jk->i", tensor, spread)
+    result: Array = np.array([_product.inner(part, spread, (0, 1)) for part in tensor])
     return result
 
 
 def mean_shift(H: ArrayLike, third: ArrayLike | Callable[[Array], Array], S: ArrayLike) -> Array:
     """E theta - theta* ~ -(1/2) H^-1 T[S], float64[d]: the stationary mean of constant-step SGD.
 
-    S is the stationary covariance, H positive definite. Error O(eta^{3/2}) or smaller against a shift of O(eta); zero
+    S is the stationary covariance, H positive definite; 12 digits for T[S] as given (a rounding of it grows in flat
+    directions of H, as their curvature is small). Error O(eta^{3/2}) or smaller against a shift of O(eta); zero
     for a quadratic. Source: Dieuleveut, Durmus and Bach (2020), Theorem 4; it follows from E grad L(theta) = 0 at
     stationarity.
     """
     hessian = _check.symmetric("H", H)
     T = contraction(third, _check.covariance("S", S, hessian.shape[0]))
-    return np.asarray(-0.5 * np.linalg.solve(hessian, T), dtype=np.float64)
+    basis = eigenbasis(hessian)
+    if float(np.min(basis.values)) <= 0.0:
+        raise ValueError(f"H must be positive definite, got smallest eigenvalue {float(np.min(basis.values)):.6g}")
+    return basis.back_vector(-0.5 * basis.into_vector(T) / basis.values)
 
 
 def glm_contraction(features: ArrayLike, third_weights: ArrayLike, S: ArrayLike) -> Array:

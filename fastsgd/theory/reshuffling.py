@@ -16,10 +16,12 @@ between samples adds a part of relative order 1/n that does not vanish with the 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastsgd.theory import _check, paths
+from fastsgd.theory import _check, factors, paths
 from fastsgd.theory._check import Array
 from fastsgd.theory.eigen import Eigenbasis, eigenbasis
 from fastsgd.theory.paths import Etas
@@ -54,15 +56,15 @@ def moments(
     C = basis.into(_check.covariance("covariance0", covariance0, lam.size))
     means, covs = np.empty((recorded.size, lam.size)), np.empty((recorded.size, lam.size, lam.size))
     with np.errstate(over="ignore", invalid="ignore"):
-        whole = None if eta is None else _epoch(lam, np.full(K, eta), S, batch, n)
+        whole = None if eta is None else _epoch(basis, np.full(K, eta), S, batch, n)
         for s, k in enumerate(int(k) for k in recorded):
             if whole is not None:
                 m, C = _repeat(*whole, m, C, k // K - begun)
             else:
                 for e in range(begun, k // K):
-                    m, C = _apply(*_epoch(lam, _sizes(etas, e * K, (e + 1) * K), S, batch, n), m, C)
+                    m, C = _apply(*_epoch(basis, _sizes(etas, e * K, (e + 1) * K), S, batch, n), m, C)
             begun = k // K
-            here, cov = _apply(*_epoch(lam, _sizes(etas, begun * K, k), S, batch, n), m, C)
+            here, cov = _apply(*_epoch(basis, _sizes(etas, begun * K, k), S, batch, n), m, C)
             means[s], covs[s] = basis.back_vector(here), basis.back(cov)
     lost = ~(np.isfinite(means).all(axis=1) & np.isfinite(covs).all(axis=(1, 2)))
     means[lost], covs[lost] = np.inf, np.inf
@@ -75,16 +77,13 @@ def stationary(H: ArrayLike | Eigenbasis, noise: ArrayLike, eta: float, batch: i
     if not 0.0 < eta * float(np.max(basis.values)) < 2.0:
         raise ValueError(f"eta must be between 0 and 2/lambda_max(H) = {2.0 / np.max(basis.values):.6g}, got {eta:.6g}")
     S = basis.into(_check.covariance("noise", noise, basis.dimension))
-    decay, W = _epoch(basis.values, np.full(epoch_length(pool_size, batch), eta), S, batch, pool_size)
-    logs = np.log(np.abs(decay) + 1e-320)
-    return basis.back(W / -_expm1_of(decay, logs))
-
-
-def _expm1_of(decay: Array, logs: Array) -> Array:
-    """a_i a_j - 1 without cancellation for a near 1."""
-    positive = np.multiply.outer(decay, decay) > 0.5
-    result: Array = np.where(positive, np.expm1(np.add.outer(logs, logs)), np.multiply.outer(decay, decay) - 1.0)
-    return result
+    K = epoch_length(pool_size, batch)
+    _, W = _epoch(basis, np.full(K, eta), S, batch, pool_size)
+    x, a, g = factors.contraction(basis, eta)
+    logs, sign = factors.log_magnitude(x, a, g), np.where(a < 0.0, -1.0, 1.0)
+    gap = factors.pair_gap(x, g)
+    lost = gap * factors.geometric_sum(gap, np.add.outer(logs, logs), np.multiply.outer(sign, sign), K)
+    return basis.back(W / lost)
 
 
 def _sizes(etas: Etas, first: int, last: int) -> Array:
@@ -92,20 +91,28 @@ def _sizes(etas: Etas, first: int, last: int) -> Array:
     return np.concatenate(parts) if parts else np.empty(0)
 
 
-def _epoch(lam: Array, sizes: Array, S: Array, batch: int, pool_size: int) -> tuple[Array, Array]:
+def _epoch(basis: Eigenbasis, sizes: Array, S: Array, batch: int, pool_size: int) -> tuple[Array, Array]:
     """(product of 1 - eta lam, W_t) over the first t = len(sizes) steps of an epoch, in the eigenbasis of H."""
     if sizes.size == 0:
-        return np.ones_like(lam), np.zeros_like(S)
-    shrink = 1.0 - np.multiply.outer(sizes, lam)
-    later = np.ones_like(shrink)
-    later[:-1] = np.cumprod(shrink[:0:-1], axis=0)[::-1]
-    u = sizes[:, None] * later
-    mean = u.mean(axis=0)
-    centred = u - mean
+        return np.ones_like(basis.values), np.zeros_like(S)
+    x, a, g = factors.contraction(basis, sizes[:, None])
+    logs, signs = factors.log_magnitude(x, a, g), np.where(a < 0.0, -1.0, 1.0)
+    sums = np.zeros_like(logs)
+    with np.errstate(under="ignore"):
+        sums[:-1] = np.cumsum(logs[:0:-1], axis=0)[::-1]
+        turns = np.ones_like(signs)
+        turns[:-1] = np.cumprod(signs[:0:-1], axis=0)[::-1]
+        gone = np.where(turns > 0.0, np.expm1(sums), -1.0 - np.exp(sums))  # product of later factors, less 1
+        whole = turns[0] * signs[0] * np.exp(sums[0] + logs[0])
+    moved = sizes[:, None] * gone
+    # u = eta_j + eta_j (product - 1): steps that are all but equal and small lose nothing when the mean is taken off
+    even = (sizes - math.fsum(sizes) / len(sizes))[:, None] if np.any(sizes != sizes[0]) else 0.0
+    centred = even + (moved - moved.mean(axis=0))
+    mean = sizes.mean() + moved.mean(axis=0)
     t, n = len(sizes), pool_size
     # (n/b) sum u u' - (sum u)(sum u)' with the sum of squares centred, so that nothing is lost over a whole epoch
     form = (n / batch) * (centred.T @ centred) + (t * (n - batch * t) / batch) * np.multiply.outer(mean, mean)
-    return shrink[0] * later[0], form * S / (n - 1)
+    return whole, form * S / (n - 1)
 
 
 def _apply(decay: Array, W: Array, m: Array, C: Array) -> tuple[Array, Array]:

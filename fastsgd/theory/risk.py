@@ -5,22 +5,31 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastsgd.theory import _check, factors, paths
+from fastsgd.theory import _check, _product, factors, paths
 from fastsgd.theory._check import Array
 from fastsgd.theory.eigen import Eigenbasis, eigenbasis
 from fastsgd.theory.lyapunov import stationary_in_eigenbasis
 from fastsgd.theory.paths import Etas
+
+CANCELS = 1e-3
+"""Part of |F| |C| below which a sum is taken with 30 digits: there double precision may lose three."""
 
 
 def risk(F: ArrayLike, mean: ArrayLike, cov: ArrayLike) -> Array:
     """E r = tr(F C) + m' F m for r = Delta' F Delta (no factor 1/2).
 
     F float64[d, d]; mean float64[..., d]; cov float64[..., d, d]. Returns float64[...] (a 0-d array for one step);
-    holds for any distribution with these moments; infinite where the moments are.
+    holds for any distribution with these moments; infinite where the moments are. 12 digits for the arrays as given;
+    a covariance in these coordinates is itself rounded by eps |C|, which is eps |F| |C| of the risk: from H and Sigma use
+    `transient.risks` or `lyapunov.stationary_risk`, which do not pass through it.
     """
     metric, m, C = _moments(F, mean, cov)
     with np.errstate(invalid="ignore"):
         value = np.einsum("ij,...ij->...", metric, C) + np.einsum("...i,ij,...j->...", m, metric, m)
+        size = np.linalg.norm(metric) * (np.linalg.norm(C, axis=(-1, -2)) + np.sum(m * m, axis=-1))
+        if np.any(np.isfinite(value) & (np.abs(value) < CANCELS * size)):
+            turned = _product.accurate(m.reshape(-1, m.shape[-1]), metric).reshape(m.shape)
+            value = _product.inner(metric, C, (-2, -1)) + _product.inner(turned, m)
     return _or_infinite(value, C)
 
 
@@ -33,7 +42,19 @@ def risk_variance(F: ArrayLike, mean: ArrayLike, cov: ArrayLike) -> Array:
     with np.errstate(invalid="ignore", over="ignore"):
         FC = metric @ C
         Fm = m @ metric
-        value = 2.0 * np.einsum("...ij,...ji->...", FC, FC) + 4.0 * np.einsum("...i,...ij,...j->...", Fm, C, Fm)
+        value = np.array(
+            2.0 * np.einsum("...ij,...ji->...", FC, FC) + 4.0 * np.einsum("...i,...ij,...j->...", Fm, C, Fm)
+        )
+        size = np.linalg.norm(metric) ** 2 * np.linalg.norm(C, axis=(-1, -2))
+        size = size * (np.linalg.norm(C, axis=(-1, -2)) + np.sum(m * m, axis=-1))
+        cancels = np.asarray(np.isfinite(value) & (np.abs(value) < CANCELS * size))
+        for at in np.ndindex(cancels.shape):
+            if not cancels[at]:
+                continue
+            product = _product.accurate(metric, C[at])
+            push = _product.accurate(m[at][None, :], metric)
+            first, second = _product.inner(product, product.T, (0, 1)), _product.accurate(push, C[at])
+            value[at] = 2.0 * first + 4.0 * _product.inner(second[0], push[0])
     return _or_infinite(value, C)
 
 
@@ -83,7 +104,10 @@ def risk_covariance(
     at = _check.recorded_steps(steps)
     metric = basis.into(_check.symmetric("F", F, d))
     m = basis.into_vector(_check.array("means", means, (at.size, d)))
-    C = basis.into_stack(_check.array("covs", covs, (at.size, d, d)))
+    given = _check.array("covs", covs, (at.size, d, d))
+    C = basis.into_stack(given)
+    if np.any(np.einsum("ij,sij->s", metric, C) < CANCELS * np.linalg.norm(metric) * np.linalg.norm(C, axis=(1, 2))):
+        C = np.array([basis.into(_check.symmetric("covs", one)) for one in given])
     products = paths.contraction_products(basis, etas, at)
     Fm = m @ metric
     result = np.empty((at.size, at.size))
@@ -120,8 +144,9 @@ def time_average_variance(
     # u = 1 - r^stride = (1 - r) (1 + r + ... ), free of cancellation
     u = factors.pair_gap(x, g) * factors.geometric_sum(factors.pair_gap(x, g), pair_logs, pair_sign, stride)
     weights = 2.0 * metric * (S @ metric @ S)
-    lags = lagged_sum(u, K)
-    return float(np.sum(weights * (K + 2.0 * lags)) / K**2)
+    turn = np.where((pair_sign < 0.0) & (stride % 2 == 1), -1.0, 1.0)
+    with np.errstate(invalid="ignore"):
+        return float(np.sum(weights * factors.lag_weights(u, stride * pair_logs, turn, K)) / K**2)
 
 
 def time_average_covariance(
@@ -138,27 +163,9 @@ def time_average_covariance(
     K, stride = _check.count("count", count), _check.count("stride", stride)
     x, a, g = factors.contraction(basis, float(eta))
     logs, sign = factors.log_magnitude(x, a, g), np.where(a < 0.0, -1.0, 1.0)
-    sums = lagged_sum(x * factors.geometric_sum(x, logs, sign, stride), K)
-    return basis.back(S * (K + np.add.outer(sums, sums)) / K**2)
-
-
-def lagged_sum(u: Array, K: int) -> Array:
-    """sum_{j=1}^{K-1} (K - j) r^j, r = 1 - u, 0 <= u <= 2, elementwise, by a series where K u is small."""
-    # With phi = (K u - (1 - r^K))/u^2 = sum_{m>=0} (-u)^m binom(K, m + 2), the sum is r phi.
-    small = K * u < 1.0
-    v = np.where(small, u, 0.0)
-    term = np.full_like(u, 0.5 * K * (K - 1.0))
-    series = term.copy()
-    for m in range(1, 24):
-        term = term * (-v) * (K - m - 1.0) / (m + 2.0)
-        series += term
-    w = np.where(small, 1.0, u)
-    r = 1.0 - w
-    with np.errstate(divide="ignore", under="ignore"):
-        powers = np.sign(r) ** (K % 2) * np.exp(K * np.log(np.abs(r)))
-    direct = (K * w - (1.0 - powers)) / (w * w)
-    result: Array = (1.0 - u) * np.where(small, series, direct)
-    return result
+    turn = np.where((sign < 0.0) & (stride % 2 == 1), -1.0, 1.0)
+    weights = factors.lag_weights(x * factors.geometric_sum(x, logs, sign, stride), stride * logs, turn, K)
+    return basis.back(S * (0.5 * np.add.outer(weights, weights)) / K**2)
 
 
 def _moments(F: ArrayLike, mean: ArrayLike, cov: ArrayLike) -> tuple[Array, Array, Array]:

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastsgd.theory import _check
+from fastsgd.theory import _check, _dd, _product
 from fastsgd.theory._check import Array
 from fastsgd.theory.conditioning import given_pool, pool_covariance
 from fastsgd.theory.eigen import symmetrise
-from fastsgd.theory.projection import pseudo_inverse
+from fastsgd.theory.projection import spectrum
 
 
 def poisson(gradients: ArrayLike, inclusion: ArrayLike) -> Array:
@@ -41,9 +41,15 @@ def bernoulli_mean_factor(inclusion: float, pool_size: int) -> float:
     n, p = _check.count("pool_size", pool_size, 2), _check.positive("inclusion", inclusion)
     if p >= 1.0:
         return 0.0
-    m = np.arange(1, n + 1)
-    log_choose = math.lgamma(n + 1) - np.array([math.lgamma(k + 1) + math.lgamma(n - k + 1) for k in m])
-    weights = np.exp(log_choose + m * math.log(p) + (n - m) * math.log1p(-p))
+    mode = min(max(1, math.floor((n + 1) * p)), n)
+    reach = 40 * math.ceil(math.sqrt(n * p * (1.0 - p)) + 10.0)  # what is farther weighs less than 1e-100
+    up, down = np.arange(mode, min(n, mode + reach)), np.arange(mode, max(1, mode - reach), -1)
+    odds = p / (1.0 - p)
+    with np.errstate(under="ignore"):
+        above = np.cumprod((n - up) / (up + 1.0) * odds)
+        below = np.cumprod(down / (n - down + 1.0) / odds)
+    m = np.concatenate([down[::-1] - 1, [mode], up + 1]).astype(np.float64)
+    weights = np.concatenate([below[::-1], [1.0], above])  # binomial, relative to the mode
     return float(np.sum(weights * (n - m) / ((n - 1.0) * m)) / np.sum(weights))
 
 
@@ -117,7 +123,13 @@ def control_variate(G: ArrayLike, cross: ArrayLike, variate: ArrayLike, batch: i
     noise = _check.covariance("G", G)
     K = _check.covariance("variate", variate)
     C = _check.array("cross", cross, (noise.shape[0], K.shape[0]))
-    return symmetrise(noise - C @ pseudo_inverse(K) @ C.T) / _check.count("batch", batch)
+    basis, values, inside = spectrum("variate", K)
+    turned = (C, np.zeros_like(C)) if basis.vectors is None else _product.product(_product.pair(C), basis.pair())
+    root = _dd.sqrt((values[inside], basis.correction[inside]))
+    part = _dd.divide((turned[0][:, inside], turned[1][:, inside]), root)
+    taken = _product.product(part, _product.transpose(part))
+    left = _dd.add(_product.pair(noise), (-taken[0], -taken[1]))  # little may be left of much
+    return symmetrise(left[0] + left[1]) / _check.count("batch", batch)
 
 
 def control_variate_fixed(G: ArrayLike, cross: ArrayLike, variate: ArrayLike, B: ArrayLike, batch: int) -> Array:
@@ -126,7 +138,11 @@ def control_variate_fixed(G: ArrayLike, cross: ArrayLike, variate: ArrayLike, B:
     K = _check.covariance("variate", variate)
     C = _check.array("cross", cross, (noise.shape[0], K.shape[0]))
     beta = _check.array("B", B, C.shape)
-    return symmetrise(noise - beta @ C.T - C @ beta.T + beta @ K @ beta.T) / _check.count("batch", batch)
+    pair = _product.pair
+    BC = _product.product(pair(beta), pair(C.T.copy()))
+    BKB = _product.product(_product.product(pair(beta), pair(K)), pair(beta.T.copy()))
+    left = _dd.add(_dd.add(pair(noise), BKB), _dd.add((-BC[0], -BC[1]), (-BC[0].T, -BC[1].T)))
+    return symmetrise(left[0] + left[1]) / _check.count("batch", batch)
 
 
 def common_variates(first: ArrayLike, second: ArrayLike, cross: ArrayLike) -> Array:

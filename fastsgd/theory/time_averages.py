@@ -16,10 +16,9 @@ from fastsgd.theory import _check, factors, paths
 from fastsgd.theory._check import Array
 from fastsgd.theory.eigen import Eigenbasis, eigenbasis, symmetrise
 from fastsgd.theory.paths import Etas
-from fastsgd.theory.risk import lagged_sum
 
-FORGOTTEN = 1e-9
-"""Part of the stationary covariance below which a transient no longer counts for a variance."""
+FORGOTTEN = 1e-12
+"""Part of the stationary covariance below which a transient no longer counts for a variance; other moments keep it."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ def averages(
         if left:
             eta = paths.constant_step(etas)
             assert eta is not None
-            total.rest(*_stationary(basis, noise, eta, sampling.thin), left)
+            total.rest(_settled(basis, noise, eta, sampling.thin), mean, cov, left)
         return total.averages(basis, sampling.count)
 
 
@@ -103,9 +102,12 @@ def _samples(
 ) -> Iterator[tuple[Array, Array, Array]]:
     """(contraction since the last sample, mean, covariance) at each sample until the transient is forgotten."""
     eta = paths.constant_step(etas)
-    goal = None if eta is None else _stationary(basis, noise, eta, sampling.thin)[-1]
+    goal = None if eta is None else _settled(basis, noise, eta, sampling.thin).covariance
     scale = None if goal is None else np.sqrt(np.diagonal(goal))
     bound = None if scale is None else FORGOTTEN * np.multiply.outer(scale, scale)
+    if bound is not None and goal is not None and basis.vectors is not None:
+        # a stationary start given in the original coordinates is rounded by as much
+        bound = np.maximum(bound, 4.0 * np.finfo(np.float64).eps * np.max(np.abs(goal)))
     before, step = np.zeros_like(mean), 0
     cached: tuple[Array, Array] | None = None
     for j in range(sampling.count):
@@ -137,14 +139,27 @@ def _stretch(basis: Eigenbasis, etas: Etas, first: int, last: int) -> tuple[Arra
     return p, W
 
 
-def _stationary(basis: Eigenbasis, noise: Array, eta: float, thin: int) -> tuple[Array, Array, Array | None]:
-    """(contraction p over thin steps, 1 - p_i p_j, stationary covariance or None) in the eigenbasis."""
+@dataclass(frozen=True)
+class _Settled:
+    """The stationary law in the eigenbasis: p = a^thin with log|p| and sign, 1 - p, 1 - p_i p_j, covariance or None."""
+
+    contraction: Array
+    logs: Array
+    sign: Array
+    lost_one: Array
+    lost: Array
+    covariance: Array | None
+
+
+def _settled(basis: Eigenbasis, noise: Array, eta: float, thin: int) -> _Settled:
     x, a, g = factors.contraction(basis, eta)
     logs, sign = factors.log_magnitude(x, a, g), np.where(a < 0.0, -1.0, 1.0)
     gap = factors.pair_gap(x, g)
     stable = bool(np.min(x) > 0.0 and np.min(g) > 0.0)
     lost = gap * factors.geometric_sum(gap, np.add.outer(logs, logs), np.multiply.outer(sign, sign), thin)
-    return factors.power(logs, sign, thin), lost, eta * (eta * noise / gap) if stable else None
+    lost_one = x * factors.geometric_sum(x, logs, sign, thin)
+    p, turn = factors.power(logs, sign, thin), np.where((sign < 0.0) & (thin % 2 == 1), -1.0, 1.0)
+    return _Settled(p, thin * logs, turn, lost_one, lost, eta * (eta * noise / gap) if stable else None)
 
 
 def _forgotten(goal: Array, bound: Array, mean: Array, cov: Array) -> bool:
@@ -197,25 +212,29 @@ class _Total:
     def _spread(self, matrices: Array) -> None:
         self.parts[self.full] += np.einsum("nij,nij->ni", self.matrices, matrices)
 
-    def rest(self, p: Array, lost: Array, cov: Array | None, count: int) -> None:
-        """`count` further samples of the stationary law with 1 - p_i p_j = lost."""
-        assert cov is not None
+    def rest(self, at: _Settled, mean: Array, cov: Array, count: int) -> None:
+        """`count` further samples of the stationary law, after one with `mean` and `cov` that are all but there."""
+        settled = at.covariance
+        assert settled is not None
         F = self.matrices
-        logs, sign = np.log(np.abs(p)), np.where(p < 0.0, -1.0, 1.0)
-        pair_sum = factors.geometric_sum(lost, np.add.outer(logs, logs), np.multiply.outer(sign, sign), count)
-        self.second += count * cov
-        kept = (1.0 - lost) * pair_sum  # sum of (p_i p_j)^n, n = 1 ... count
-        lags = count + lagged_sum(lost, count)
-        inner = cov @ F @ cov
-        self._spread(4.0 * (self.quadratic * kept + inner * lags) - 2.0 * count * inner)
-        diagonal = self.levels @ (cov * cov)
-        quadratic = self.quadratic_flat * np.diagonal(kept) + diagonal * np.diagonal(lags)
-        self.parts[self.flat] += self.levels * (4.0 * quadratic - 2.0 * count * diagonal)
-        gone = 1.0 - p
-        kept_one = p * factors.geometric_sum(gone, logs, sign, count)
-        cross = kept_one[:, None] * self.cross + (count + lagged_sum(gone, count))[:, None] * cov
-        self.mean_covariance += cross + cross.T - count * cov
-        self.contraction = p
+        pair_logs, pair_sign = np.add.outer(at.logs, at.logs), np.multiply.outer(at.sign, at.sign)
+        ratio = factors.power(pair_logs, pair_sign, 1)
+        kept = ratio * factors.geometric_sum(
+            at.lost, pair_logs, pair_sign, count
+        )  # sum of (p_i p_j)^n, n = 1 ... count
+        kept_one = at.contraction * factors.geometric_sum(at.lost_one, at.logs, at.sign, count)
+        self.mean += kept_one * mean
+        self.second += count * settled + kept * (cov - settled + np.multiply.outer(mean, mean))
+        pairs = factors.lag_weights(at.lost, pair_logs, pair_sign, count)  # count + 2 sum (count - n) (p_i p_j)^n
+        inner = settled @ F @ settled
+        self._spread(4.0 * self.quadratic * kept + 2.0 * inner * pairs)
+        diagonal = self.levels @ (settled * settled)
+        quadratic = 4.0 * self.quadratic_flat * np.diagonal(kept) + 2.0 * diagonal * np.diagonal(pairs)
+        self.parts[self.flat] += self.levels * quadratic
+        singles = factors.lag_weights(at.lost_one, at.logs, at.sign, count)
+        cross = kept_one[:, None] * self.cross
+        self.mean_covariance += cross + cross.T + 0.5 * np.add.outer(singles, singles) * settled
+        self.contraction = at.contraction
 
     def averages(self, basis: Eigenbasis, count: int) -> Averages:
         second = symmetrise(self.second) / count

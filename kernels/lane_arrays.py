@@ -8,7 +8,8 @@ from numba.core.extending import box, intrinsic, models, register_model
 from numba.core.imputils import impl_ret_borrowed
 from numba.np.arrayobj import populate_array
 
-from ._jit import body, inner
+from ._jit import body, inner, overload
+from .lane_room import Room, lent, reserve
 from .vector import Vector
 from .views import workspaces
 
@@ -77,15 +78,26 @@ def _as_lanes(typingctx, array, lanes):
 
 @functools.cache
 def makers(lanes):
-    """np.empty(count) and np.zeros(count) of vectors."""
+    """np.empty(count) and np.zeros(count) of vectors, in a room if one is given."""
+    lend = lent(LaneArray(lanes))
+
+    def empty(count, room=None):
+        raise NotImplementedError
+
+    @overload(empty)
+    def _empty(count, room=None):
+        if not isinstance(room, Room):
+            return lambda count, room=None: _as_lanes(np.empty(count * lanes), lanes)
+
+        def made(count, room=None):
+            begin = reserve(room, np.int64(count) * (8 * lanes))
+            return lend(room, begin, np.int64(count)) if begin >= 0 else _as_lanes(np.empty(count * lanes), lanes)
+
+        return made
 
     @body
-    def empty(count):
-        return _as_lanes(np.empty(count * lanes), lanes)
-
-    @body
-    def zeros(count):
-        array = empty(count)
+    def zeros(count, room=None):
+        array = empty(count, room)
         for i in range(array.size):
             array[i] = 0.0
         return array

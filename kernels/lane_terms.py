@@ -20,7 +20,7 @@ from numba.core.extending import (
 )
 from numba.core.imputils import impl_ret_borrowed
 
-from ._jit import overload
+from ._jit import body, overload
 from .lane_arrays import makers
 from .lane_sums import LaneSums
 from .vector import Vector, widest
@@ -180,19 +180,19 @@ def _element(x, i):
     return None
 
 
-def kept(x):
-    """A term as an array; anything else as it is."""
+def kept(x, room=None):
+    """A term as an array, in a room if one is given; anything else as it is."""
     raise NotImplementedError
 
 
 @overload(kept)
-def _kept(x):
+def _kept(x, room=None):
     if not isinstance(x, LaneTerm):
-        return lambda x: x
+        return lambda x, room=None: x
     empty, _ = makers(lanes_of(x))
 
-    def made(x):
-        array = empty(count(x))
+    def made(x, room=None):
+        array = empty(count(x), room)
         for i in range(array.size):
             array[i] = item(x, i)
         return array
@@ -222,6 +222,20 @@ def _in_place(name):
     def _compiled(a, b):
         if not is_lane_array(a) or not are_lanes(a, b):
             return lambda a, b: changed(a, b)
+
+        if isinstance(b, LaneTerm) and a.layout == "C":
+
+            def change(a, b):
+                if _undisturbed(b, _part(a, 0, a.size)):
+                    for i in range(a.size):
+                        a[i] = symbol(a[i], item(b, i))
+                else:
+                    value = kept(b)
+                    for i in range(a.size):
+                        a[i] = symbol(a[i], item(value, i))
+                return a
+
+            return change
 
         def change(a, b):
             value = kept(b)
@@ -275,12 +289,64 @@ def _set(array, where, value):
 
         return assign
     if is_lane_array(array) and isinstance(value, LaneTerm):
+        if array.layout != "C" or isinstance(where, types.EllipsisType):
+
+            def assign(array, where, value):
+                array[where] = kept(value)
+
+            return assign
 
         def assign(array, where, value):
-            array[where] = kept(value)
+            start, stop, step = where.indices(array.size)
+            size = stop - start
+            if step == 1 and size > 0 and count(value) == size and _undisturbed(value, _part(array, start, size)):
+                for k in range(size):
+                    array[start + k] = item(value, k)
+            else:
+                array[where] = kept(value)
 
         return assign
     return None
+
+
+@intrinsic
+def _part(typingctx, array, start, size):
+    """(address of element `start` of an array of vectors, address behind `size` of them)."""
+    result = types.UniTuple(types.intp, 2)
+
+    def emit(context, builder, sig, args):
+        first = context.make_array(array)(context, builder, args[0]).data
+        ends = [builder.gep(first, [args[1]]), builder.gep(first, [builder.add(args[1], args[2])])]
+        return context.make_tuple(
+            builder, result, [builder.ptrtoint(p, context.get_value_type(types.intp)) for p in ends]
+        )
+
+    return result(array, types.intp, types.intp), emit
+
+
+def _undisturbed(x, part):
+    """Whether elements of a term may be written to a part of an array one by one: none is read after it was written over."""
+    raise NotImplementedError
+
+
+@overload(_undisturbed)
+def _compiled_undisturbed(x, part):
+    if isinstance(x, LaneTerm):
+        if len(x.operands) == 1:
+            return lambda x, part: _undisturbed(x.a, part)
+        if len(x.operands) == 2:
+            return lambda x, part: _undisturbed(x.a, part) and _undisturbed(x.b, part)
+        return lambda x, part: _undisturbed(x.a, part) and _undisturbed(x.b, part) and _undisturbed(x.c, part)
+    if not is_lane_array(x):
+        return lambda x, part: True  # numbers: an array of them is in other memory
+    if x.layout != "C":
+        return lambda x, part: False
+
+    def apart(x, part):
+        first, behind = _part(x, 0, x.size)
+        return behind <= part[0] or first >= part[1] or (first == part[0] and behind == part[1])
+
+    return apart
 
 
 def total(x, axis=None):
@@ -304,27 +370,37 @@ def _total(x, axis=None):
     return added
 
 
-def dot(a, b):
+def dot(a, b, room=None):
     """a @ b of arrays of one or two axes, sums in the order of the elements, nothing fused, no BLAS."""
     return a @ b
 
 
 @overload(dot)
-def _dot(a, b):
+def _dot(a, b, room=None):
     shapes = tuple(t.ndim if isinstance(t, types.Array) else 1 if isinstance(t, LaneTerm) else 0 for t in (a, b))
-    make = np.empty
+    make = _empty_numbers
     if _vectors(a) or _vectors(b):
         make = makers(lanes_of(a, b))[0]
     if shapes == (1, 1):
         return _dot_of_vectors
     if shapes == (2, 1):
 
-        def matrix_vector(a, b):
-            given = kept(b)
-            out = make(a.shape[0])
-            for i in range(a.shape[0]):
+        def matrix_vector(a, b, room=None):
+            given = kept(b, room)
+            out = make(a.shape[0], room)
+            whole, columns = a.shape[0] // 4 * 4, a.shape[1]
+            for i in range(0, whole, 4):  # four rows at once: their sums do not wait for each other
+                x0, x1, x2, x3 = 0.0, 0.0, 0.0, 0.0
+                for j in range(columns):
+                    y = given[j]
+                    x0 += a[i, j] * y
+                    x1 += a[i + 1, j] * y
+                    x2 += a[i + 2, j] * y
+                    x3 += a[i + 3, j] * y
+                out[i], out[i + 1], out[i + 2], out[i + 3] = x0, x1, x2, x3
+            for i in range(whole, a.shape[0]):
                 found = 0.0
-                for j in range(a.shape[1]):
+                for j in range(columns):
                     found += a[i, j] * given[j]
                 out[i] = found
             return out
@@ -332,9 +408,9 @@ def _dot(a, b):
         return matrix_vector
     if shapes == (1, 2):
 
-        def vector_matrix(a, b):
-            given = kept(a)
-            out = make(b.shape[1])
+        def vector_matrix(a, b, room=None):
+            given = kept(a, room)
+            out = make(b.shape[1], room)
             for j in range(b.shape[1]):
                 out[j] = 0.0
             for i in range(b.shape[0]):
@@ -346,14 +422,19 @@ def _dot(a, b):
     return _dot_of_matrices if shapes == (2, 2) else None
 
 
-def _dot_of_vectors(a, b):
+@body
+def _empty_numbers(count, room):
+    return np.empty(count)
+
+
+def _dot_of_vectors(a, b, room=None):
     found = 0.0
     for i in range(count(a)):
         found += item(a, i) * item(b, i)
     return found
 
 
-def _dot_of_matrices(a, b):
+def _dot_of_matrices(a, b, room=None):
     out = np.zeros((a.shape[0], b.shape[1]))
     for i in range(a.shape[0]):
         for k in range(a.shape[1]):

@@ -17,11 +17,13 @@ import types
 import numpy as np
 from numba.core.registry import cpu_target
 
-from . import lane_arrays, lane_calls, lane_terms
+from . import lane_arrays, lane_calls, lane_room, lane_terms
 from ._jit import body, uncached
 from .lane_source import Common, Lanes, Unfit, writes
 from .lane_zeros import unread
 
+# Whose room the arrays of a function on lanes are in: its own, its caller's, none.
+_OWN, _GIVEN, _NONE = "own", "given", "none"
 _ARRAYS = "empty", "zeros", "empty_like", "zeros_like"
 _FUTURE = sum(getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
 
@@ -36,6 +38,7 @@ _CALLS = {
     "fastsgd_dot": lane_terms.dot,
     "fastsgd_kept": lane_terms.kept,
     "fastsgd_sum": lane_terms.total,
+    "fastsgd_room": lane_room.room,
     "fastsgd_count": lane_terms.count,
     **lane_terms.IN_PLACE,
 }
@@ -137,13 +140,14 @@ class Rewriting:
     def function(self, function, varying=()):
         """The function for the kernels; `varying`: which arguments differ from lane to lane. Raises Unfit."""
         self.gradient = plain(function)  # as many elements in its first argument as in its last
-        found, *_ = self._made(plain(function), tuple(varying))
+        found, *_ = self._made(plain(function), tuple(varying), _OWN)
         return found
 
-    def _made(self, function, varying):
-        key = function, (varying if self.lanes else ())
+    def _made(self, function, varying, room):
+        """[the function, whether it stores to arrays, whether it takes a room first]; `room`: whose it has, on lanes."""
+        key = (function, varying, room) if self.lanes else (function,)
         if key not in self.made:
-            self.made[key] = [None, True]
+            self.made[key] = [None, True, False]
             tree = source(function) if self.compiled else None
             space = dict(function.__globals__)
             if function.__closure__:
@@ -154,7 +158,11 @@ class Rewriting:
             stores = self._stores(function, tree)
             self.made[key][1] = stores
             self._globals(function, space, tree is None)
-            made = self._plain(function, space) if tree is None else self._from_source(function, tree, varying, space)
+            self.made[key][2] = bool(self.lanes) and tree is not None and room == _GIVEN
+            if tree is None:
+                made = self._plain(function, space)
+            else:
+                made = self._from_source(function, tree, varying, space, room)
             if _is_function(space.get(function.__name__)) and plain(space[function.__name__]) is function:
                 space[function.__name__] = made
             self.made[key][0] = made
@@ -175,7 +183,7 @@ class Rewriting:
         made = types.FunctionType(function.__code__, space, function.__name__, function.__defaults__, closure)
         return self._compile(made, function.__name__ in _referred(function.__code__))
 
-    def _from_source(self, function, tree, varying, space):
+    def _from_source(self, function, tree, varying, space, room):
         common = Common()
         tree = common.visit(tree)
         for power in common.powers:
@@ -193,18 +201,23 @@ class Rewriting:
                     arrays |= {f"{name}.{array}": array for array in _ARRAYS}
             arrays |= {n: v.__name__ for n, v in space.items() if any(v is getattr(np, a) for a in _ARRAYS)}
 
+            takers = set()
+
             def helper(name, vary):
                 value = space.get(name)
                 if not _is_function(value):
                     return None
-                made, stores = self._made(plain(value), vary)
+                made, stores, takes = self._made(plain(value), vary, _NONE if room == _NONE else _GIVEN)
                 new = name + "_" + "".join("v" if v else "s" for v in vary)
                 space[new] = made
+                takers.update([new] if takes else [])
                 return new, stores
 
             unread(tree, tree.args.args[0].arg if function is self.gradient else "")
             tree = Lanes(tree, vary, helper, arrays).convert()
             space["fastsgd_empty_lanes"], space["fastsgd_zeros_lanes"] = lane_arrays.makers(self.lanes)
+            if room != _NONE:
+                lane_room.furnish(tree, takers, room == _GIVEN)
         made = _defined(tree, space, function.__code__.co_filename)
         made.__defaults__ = function.__defaults__
         return self._compile(made, recursive)
@@ -219,7 +232,7 @@ class Rewriting:
                 called = plain(value)
                 if called is function or (self.lanes and not sourceless):
                     continue  # itself, or called by another name already
-                made = self._made(called, (True,) * called.__code__.co_argcount)[0]
+                made = self._made(called, (True,) * called.__code__.co_argcount, _NONE)[0]
                 space[name] = value if made is None else made
             elif self.compiled and isinstance(value, types.ModuleType):
                 space[name] = _LIBRARIES.get(value, value)

@@ -73,8 +73,38 @@ def hinge(theta, sample, out):
         out[:-1] -= theta[1:]
 
 
+@njit
+def gaps(theta, sample, scale=2.0):
+    found = np.zeros(theta.size)
+    for j in range(theta.size):
+        found[j] = theta[j] - sample[j]
+    return found / scale
+
+
+@njit
+def shifted(x):
+    return gaps(x, 0.25 * x) + gaps(x, x * x, 4.0)
+
+
+@njit
+def many(theta, sample, out):
+    """Arrays of helpers, and of one turn of a loop that the next one reads, of more memory than a room has."""
+    before, kept = gaps(theta, sample), shifted(sample)
+    for i in range(40):
+        after = np.empty(100 + i)
+        for j in range(after.size):
+            after[j] = before[j % before.size] * 0.5 + kept[j % kept.size] + i
+        before = after
+    last = shifted(theta * sample)
+    for j in range(theta.size):
+        out[j] = before[j] + before[before.size - 1] * kept[j] - last[j]
+    out[1:] = out[:-1] + out[1:] * theta[:-1]
+    out[:-1] = out[1:] - sample[1:]
+    out[:] = out * out[:1] + (MATRIX[:, :4] @ (out[1:] * 0.5))
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("function", [whole, changed, products, sided, hinge], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("function", [whole, changed, products, sided, hinge, many], ids=lambda f: f.__name__)
 def test_whole_arrays_on_lanes_and_alone_agree_to_the_bit(function, points):  # noqa: F811
     lanes = on_lanes(function, *points)
     assert np.array_equal(lanes, one_by_one(entered(Rewriting(lanes=0).function(function)), *points))

@@ -297,3 +297,14 @@ def test_the_command_line(tmp_path, capsys):
     ):
         assert exit_code(["plan", str(path), "--no-measure", *wrong]) == 2
     capsys.readouterr()
+
+
+def test_the_mean_of_a_surface_alone_is_that_of_all_of_it():
+    from fastsgd.analysis.budget_kriging import Surface as Kriging
+
+    rng = np.random.default_rng(5)
+    b, v = 2.0 ** rng.integers(0, 6, 30), rng.uniform(0.01, 0.9, 30)
+    found = Kriging.fit(b, v, 0.3 * v + 0.02 * rng.normal(size=30), np.full(30, 4e-4))
+    at = 2.0 ** rng.integers(0, 8, 50), rng.uniform(0.005, 1.0, 50)
+    np.testing.assert_allclose(found.mean(*at), found(*at)[0], rtol=1e-10, atol=1e-13)
+    assert np.ptp(found.mean(*at)) > 0.1

@@ -209,7 +209,7 @@ class Corrected:
             return value
         if self.calibration.diverges(batch, size):
             return math.nan
-        return value * float(self.calibration.at([batch], [size])[0][0])
+        return value * self.calibration.factor(batch, size)
 
     def error(self, batch: int, size: float) -> float:
         """Relative standard error of `risk`, 0 where exact, NaN where not known."""
@@ -381,6 +381,10 @@ def _notes(at: Corrected, optimal_start: bool, left_out: bool) -> list[str]:
             notes.append("risks have the noise as it is at every state, exactly at the best steps")
         else:
             missing = "" if made.share == 1.0 else "; not all wanted cells, which would take long: errors tell where"
+            if made.late:
+                missing += (
+                    f". How many it is in time depends on the machine; --pilot {made.replicates} takes all of them"
+                )
             notes.append(
                 f"risks are frozen-noise times a correction from {len(made.cells)} simulated cells of {made.replicates} "
                 f"replicates, with its standard error{missing}"

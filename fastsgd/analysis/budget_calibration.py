@@ -7,6 +7,7 @@ others with its error (`budget_kriging`).
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +20,8 @@ from fastsgd.analysis.budget_kriging import Surface as Kriging
 from fastsgd.analysis.budget_kriging import log_mean
 from fastsgd.analysis.budget_surface import Surface
 
+log = logging.getLogger("fastsgd")
+
 Array = NDArray[np.float64]
 # (batch, step size, steps, replicates) -> risks float64[replicates] at the last step, infinite where one diverged.
 Simulate = Callable[[int, float, int, int], Array]
@@ -28,7 +31,8 @@ PLACES = (0, 1, 2, 4, 7, 10, 14, 19, 26, 33, 40)
 WORK = 2e9  # numbers read for gradients in all pilot runs, two to ten seconds
 OPERATIONS = 1e11  # of exact second moments, some seconds
 FEWEST, MOST = 64, 1024  # replicates of a pilot run
-SECONDS = 15.0  # after which no further pilot run is begun, but for twice that of the best steps
+SECONDS, LATEST = 8.0, 12.0  # after which no further pilot run is begun; and none of the best steps
+EVERY = 4.0  # seconds between lines that say how far it is
 FAR = 100.0  # cells whose risk is larger than the best one's by this factor are not simulated
 CALM = 0.2  # of the edge of stability up to which the linear rate says when that is
 SETTLED = 2e-3  # relative distance from the plateau at which a pilot run may end
@@ -41,7 +45,7 @@ class Calibration:
     Attributes:
         cells: (batch, size, log of correction, its variance) of each; unstable: (batch, size) that diverged.
         exact: cells are computed, not simulated. replicates: of a pilot run. share: of the wanted cells that were looked at.
-        given: the replicates were asked for, whatever they take; begun: when, on the monotonic clock.
+        given: the replicates were asked for, whatever they take; begun: when, on the monotonic clock; late: ended by it.
     """
 
     surface: Surface
@@ -49,6 +53,7 @@ class Calibration:
     replicates: int = 0
     share: float = 1.0
     given: bool = False
+    late: bool = False
     begun: float = field(default_factory=time.monotonic)
     cells: list[tuple[int, float, float, float]] = field(default_factory=list)
     unstable: list[tuple[int, float]] = field(default_factory=list)
@@ -65,6 +70,13 @@ class Calibration:
                 mean, error[here] = found(b[here], v[here])
                 factor[here] = np.exp(mean)
         return factor, error
+
+    def factor(self, batch: int, size: float) -> float:
+        """Of `at` at one place."""
+        found = self._surface(self.quiet(batch))
+        if found is None:
+            return 1.0
+        return math.exp(float(found.mean(np.array([float(batch)]), np.array([size / self.edge]))[0]))
 
     def quiet(self, batch: int) -> bool:
         """Whether a batch has no noise, the whole pool: what it lacks is unlike what others do."""
@@ -110,7 +122,7 @@ class Calibration:
 
     def affordable(self, batch: int, size: float) -> bool:
         """Whether a further simulation of a cell is a small part of what the pilot may take."""
-        late = time.monotonic() - self.begun > 2 * SECONDS
+        late = time.monotonic() - self.begun > LATEST
         return self.given or (not late and _work(self, batch, size) * self.replicates <= 0.1 * WORK)
 
     def all_exact(self, batches: Sequence[int], sizes: Array, risk: Array) -> bool:
@@ -159,11 +171,16 @@ def calibrate(
         room = WORK / max(total, 1.0)
         made.replicates = replicates or int(min(MOST, max(FEWEST, 1 << int(math.log2(max(room, 1.0))))))
     made.share = len(chosen) / max(len(wanted), 1)
-    for cell in chosen:
+    told = made.begun
+    for done, cell in enumerate(chosen):
         if made.diverges(*cell):
             continue
+        if not exact and time.monotonic() - told > EVERY:
+            told = time.monotonic()
+            log.info("%d of %d cells of the budget simulated after %.0f s", done, len(chosen), told - made.begun)
         if replicates is None and time.monotonic() - made.begun > SECONDS:
             made.share = (len(made.cells) + len(made.unstable)) / len(wanted)
+            made.late = True
             break
         first = not made.cells
         made.add(*cell, simulate, made.replicates)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,6 +72,27 @@ class Surface:
             left_out = one.weights / np.sqrt(np.sum(inverse**2, axis=0))  # z of each value from all others
             squares += float(share * np.mean(left_out**2))
         return cls(batches, sizes, members, shares, max(1.0, math.sqrt(squares)))
+
+    @cached_property
+    def _along(self) -> list[tuple[tuple[float, ...], Array, Array]]:
+        """Scales across places; of the members with these, scales of amplitudes [n, 3], and share times weights [n, m]."""
+        found: dict[tuple[float, ...], list[tuple[tuple[float, ...], Array]]] = {}
+        for one, share in zip(self.members, self.shares, strict=True):
+            weights = share * _amplitude(one.scales, self.batches, self.sizes) * one.weights
+            found.setdefault(one.scales[3:], []).append((one.scales[:3], weights))
+        return [
+            (across, np.array([scales for scales, _ in those]), np.array([weights for _, weights in those]))
+            for across, those in found.items()
+        ]
+
+    def mean(self, batches: Array, sizes: Array) -> Array:
+        """The mean alone, float64[k]: a hundredth of the time for one place."""
+        total = np.zeros(len(batches))
+        for across, scales, weights in self._along:
+            r = _correlation(across, batches, sizes, self.batches, self.sizes)
+            x = np.multiply.outer(sizes / batches, scales[:, 0]) + np.multiply.outer(sizes, scales[:, 1])
+            total += np.sum((MOST * x / (1.0 + x) + scales[:, 2]) * (r @ weights.T), axis=1)
+        return total
 
     def __call__(self, batches: Array, sizes: Array) -> tuple[Array, Array]:
         """Mean and standard deviation, float64[k], at k places."""

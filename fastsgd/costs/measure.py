@@ -22,6 +22,7 @@ from fastsgd.wave import Wave, warm
 
 SECONDS = 0.6  # for one measurement, repeats together
 REPEATS = 5
+_BLOCK = 64  # replicates
 DISK_BYTES = 8 * 2**20
 Clock = Callable[[], float]
 
@@ -70,13 +71,25 @@ def measure(spec: Any, threads: int | None = None, seconds: float = SECONDS, clo
         plan = make_plan(seeded)
         warm(plan)
         loaded = clock()
-        count = min(plan.wave, plan.rows)
+        count = _count(plan, seconds / REPEATS, clock)
         step, spread = _step(plan, count, seconds, clock)
         record = _record(plan, count, step, clock)
         disk = _disk(clock)
     run = _run(seeded, clock)
     taken = clock() - loaded
     return Rates(used, count, loaded - begun, run, step, record, spread, disk, _resident(), taken)
+
+
+def _count(plan: Plan, share: float, clock: Clock) -> int:
+    """Replicates to measure on: a wave, or whole blocks of which a step fills a repeat where a wave takes longer."""
+    few, whole = 4 * _BLOCK, min(plan.wave, plan.rows)
+    if whole <= few:
+        return whole
+    wave = Wave(replace(plan, steps=np.array([2**40]), samples=None), plan.first, few, 0)
+    begun = clock()
+    wave.advance(1)
+    each = (clock() - begun) / few
+    return int(min(whole, max(few, share / max(each, 1e-12) // _BLOCK * _BLOCK)))
 
 
 def _step(plan: Plan, count: int, seconds: float, clock: Clock) -> tuple[float, float]:

@@ -145,8 +145,7 @@ class Model:
             assert self.pool is not None
             form = design.form(self.pool, self.spec.sampling)
             pool = least_squares_weighted.of_form(pool, form.weights, form.groups, form.centres)
-        vectors = eigenbasis(self.hessian).vectors
-        return pool if vectors is None else pool.turned(vectors)
+        return pool.turned(eigenbasis(self.hessian))
 
     def start(self, sigma: Array) -> tuple[Array, Array]:
         """Mean float64[d] and covariance float64[d, d] of Delta_0."""

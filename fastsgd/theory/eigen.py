@@ -90,6 +90,12 @@ def symmetrise(matrix: Array) -> Array:
     return result
 
 
+def of_pair(matrix: Pair) -> Eigenbasis:
+    """Eigenbasis of a symmetric hi + lo, float64[d, d] each, which is known to more than double precision."""
+    values, vectors = refine(matrix)
+    return Eigenbasis(*values, *vectors)
+
+
 _recent: OrderedDict[bytes, Eigenbasis] = OrderedDict()
 
 

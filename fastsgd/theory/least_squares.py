@@ -20,11 +20,14 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastsgd.theory import _check, lyapunov
+from fastsgd.theory import _check, _dd, _product, lyapunov
 from fastsgd.theory._check import Array
+from fastsgd.theory.eigen import Eigenbasis, eigenbasis, of_pair
 from fastsgd.theory.symmetric_space import pack, pack_outer, unpack
 
 MATRIX_LIMIT = 1300  # p = d(d+1)/2 up to which K of a pool with n >= p is kept as a matrix (d = 50)
+ILL = 1e3  # condition of H from which on products with the pool are taken with 30 digits
+CHUNK = 4096  # rows of the pool at once
 DENSE_LIMIT = 700  # p = d(d+1)/2 up to which operators are matrices (d = 36); beyond it they are applied
 
 
@@ -66,9 +69,36 @@ class Pool:
         result: Array = g.T @ g / self.features.shape[0]
         return result
 
-    def turned(self, vectors: Array) -> Pool:
-        """The pool in the coordinates of the columns of float64[d, d]; the ridge must be the same for all of them."""
-        return Pool(self.features @ vectors, self.residuals, self.ridge)
+    @cached_property
+    def basis(self) -> Eigenbasis:
+        """Eigenbasis of H. Where H is ill-conditioned it is that of X'X/n + P with 30 digits: rounded to double precision
+        X'X/n keeps 6 digits of a smallest eigenvalue of 1e-10. Pools with n d^2 > 5e9 are taken in double precision."""
+        values = np.linalg.eigvalsh(self.hessian)
+        n, d = self.features.shape
+        diagonal = np.count_nonzero(self.hessian) == np.count_nonzero(np.diagonal(self.hessian))
+        if diagonal or values[0] > values[-1] / ILL or float(n) * d * d > 5e9:
+            return eigenbasis(self.hessian, "the Hessian")
+        total = _product.pair(np.zeros((d, d)))
+        for start in range(0, n, CHUNK):
+            rows = _product.pair(self.features[start : start + CHUNK])
+            total = _dd.add(total, _product.product(_product.transpose(rows), rows))
+        size = np.full((d, d), float(n))
+        return of_pair(_dd.add(_dd.divide(total, _product.pair(size)), _product.pair(np.diag(self.ridge))))
+
+    def turned(self, basis: Eigenbasis) -> Pool:
+        """The pool in the coordinates of `basis`; the ridge must be the same for all of them."""
+        return Pool(self.features_in(basis), self.residuals, self.ridge)
+
+    def features_in(self, basis: Eigenbasis) -> Array:
+        """X V, float64[n, d]; small columns keep their digits where H is ill-conditioned."""
+        if basis.vectors is None:
+            return self.features
+        n, d = self.features.shape
+        if np.min(basis.values) > np.max(basis.values) / ILL or float(n) * d * d > 5e9:
+            result: Array = self.features @ basis.vectors
+            return result
+        parts = [self.features[start : start + CHUNK] for start in range(0, n, CHUNK)]
+        return np.concatenate([_product.accurate(part, basis.pair()) for part in parts])
 
     def fourth(self, M: Array) -> Array:
         """K(M) = (1/n) sum x_i (x_i' M x_i) x_i', float64[d, d]."""
@@ -139,4 +169,8 @@ def step(at: Pool, m: Array, M: Array, eta: float, factor: float) -> tuple[Array
 
 def frozen(at: Pool, eta: float, factor: float) -> Array:
     """The frozen-noise value beside `stationary`: discrete Lyapunov (37) with Sigma = f S_n, float64[d, d]."""
-    return lyapunov.discrete_stationary(at.hessian, factor * at.noise, eta)
+    basis = at.basis
+    if float(np.min(basis.values)) <= 0.0:
+        return lyapunov.discrete_stationary(at.hessian, factor * at.noise, eta)  # which says what is wrong
+    noise = factor * at.turned(basis).noise
+    return basis.back(lyapunov.of_noise_in_eigenbasis(basis, noise, _check.positive("eta", eta)))

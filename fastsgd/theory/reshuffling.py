@@ -73,7 +73,9 @@ def moments(
 
 def stationary(H: ArrayLike | Eigenbasis, noise: ArrayLike, eta: float, batch: int, pool_size: int) -> Array:
     """Covariance at the ends of epochs in the long run, float64[d, d]. Raises ValueError at eta >= 2/lambda_max(H)."""
-    basis = eigenbasis(H, "the Hessian")
+    basis, eta = eigenbasis(H, "the Hessian"), _check.positive("eta", eta)
+    if float(np.min(basis.values)) <= 0.0:
+        raise ValueError(f"the Hessian must be positive definite, got eigenvalue {float(np.min(basis.values)):.6g}")
     if not 0.0 < eta * float(np.max(basis.values)) < 2.0:
         raise ValueError(f"eta must be between 0 and 2/lambda_max(H) = {2.0 / np.max(basis.values):.6g}, got {eta:.6g}")
     S = basis.into(_check.covariance("noise", noise, basis.dimension))

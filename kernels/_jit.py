@@ -117,6 +117,11 @@ def leaf(function):
     return _compile(function, **_INNER, _nrt=False)
 
 
+def leaf_entered(function):
+    """A `leaf` that Python may call too."""
+    return _compile(function, _nrt=False)
+
+
 def inner(function):
     """Compile a sequential function that compiled code alone calls, or `parallel.call` by its address."""
     return _compile(function, **_INNER)

@@ -6,7 +6,7 @@ Integers come as int64, which mixes with the counters and lengths of user code w
 import numpy as np
 
 from . import words
-from ._jit import jit
+from ._jit import jit, leaf_entered
 from .philox import PURPOSE_BATCH
 
 _0 = np.uint64(0)
@@ -25,13 +25,13 @@ def _begun(seed, replicate, step):
     return made
 
 
-@jit
+@leaf_entered
 def below(stream, n):
     """An integer from 0 to n - 1, each with the same chance, int64; 1 <= n < 2^32."""
     return np.int64(words.below(stream, np.uint64(n)))
 
 
-@jit
+@leaf_entered
 def uniform(stream):
     """A number on [0, 1), a multiple of 2^-53."""
     return words.unit(stream)

@@ -20,6 +20,7 @@ from numba.core import types
 
 from ._jit import CACHE_FOLDER, LANES, body, overload, uncached
 from .lane_arrays import LaneArray
+from .lane_rows import LANE_ROWS
 from .lane_sums import LaneSums
 from .own_rewrite import Rewriting, plain
 from .stream import Stream
@@ -28,6 +29,7 @@ _IMPORT = re.compile(r"from fastsgd\.kernels\.own_functions import [\w, ]+\n")
 _PARAMS = types.Array(types.float64, 1, "C")
 _ROW = 8  # replicates whose samples stand side by side: as many as a block of rows that is turned has
 _LONG = 64  # features
+_FEW = 2  # samples of a batch that leave most of a vector of samples idle
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _PLACE = re.compile(r'File "([^"]*)", line (\d+)')
 SIMULATOR, POOL = "simulator", "pool"
@@ -192,9 +194,13 @@ def _pool_lanes(key, gradient, with_params):
         out = LaneArray(wide)
         return "read", (_rewritten(gradient, with_params, wide), (theta, out, _PARAMS, out))
 
-    how, reason = _route("own_lanes_pool", key, gradient, [written, read])
+    along, _ = _along_rows(key, gradient, with_params)
+    turned = functools.cache(lambda: _route("own_lanes_pool", key, gradient, [written, read]))
 
-    def of(batch, weighted, features):
+    def of(batch, weighted, features, dimension):
+        if along and (batch > _FEW or turned()[1]):
+            return along(weighted, features, dimension)
+        how, _ = turned()
         # Few samples leave lanes of a wide vector idle; long rows side by side do not fit into the first-level cache.
         fits = features <= _LONG
         replicates, side = (_ROW, wide // _ROW if fits else 2) if batch > 2 else (LANES if fits else _ROW, 1)
@@ -204,7 +210,31 @@ def _pool_lanes(key, gradient, with_params):
         given = {"accumulate": _accumulating(function, how == "written")}
         return replicates, _module("own_lanes_pool", named, given | constants).advance
 
-    return functools.cache(of), reason
+    return functools.cache(of), "" if along else turned()[1]
+
+
+def _along_rows(key, gradient, with_params):
+    """(a function of whether there are weights that gives what `_pool_lanes` does, ""), or (None, why not)."""
+
+    def rewritten():
+        rewriting = Rewriting(8, rows=True)
+        varying = (False, True, False, True) if with_params else (False, True, True)
+        return _with_params(rewriting.function(gradient, varying), with_params, out=False), rewriting.margins
+
+    def margins():
+        return "margins", (rewritten()[0], (_PARAMS, LANE_ROWS, _PARAMS))
+
+    _, reason = _route("own_margins", key, gradient, [margins])
+    if reason:
+        return None, reason
+
+    def of(weighted, features, dimension):
+        function, found = rewritten()
+        constants = {"EXTRAS": found.extras, "PULL": int(found.pull), "WEIGHTED": int(weighted), "DIMENSION": dimension, "FEATURES": features}
+        named = f"{key} {weighted} {features} {dimension}"
+        return _ROW, _module("own_margins", named, {"margins": function} | constants).advance
+
+    return of, ""
 
 
 def _accumulating(function, written):

@@ -1,11 +1,12 @@
 """What a kernel is made for; in a made module it is the user's (`own_*` import it).
 
-Constants: REPLICATES in a block and SIDE samples of each side by side; WEIGHTED: whether samples have weights.
+Constants: REPLICATES in a block and SIDE samples of each side by side; WEIGHTED: whether samples have weights; EXTRAS
+of `margins` and whether it has a PULL towards theta (t); DIMENSION of theta and FEATURES of a sample.
 """
 
 from ._jit import jit
 
-REPLICATES, SIDE, WEIGHTED = 8, 1, 0
+REPLICATES, SIDE, WEIGHTED, EXTRAS, PULL, DIMENSION, FEATURES = 8, 1, 0, 1, 0, 1, 1
 
 
 @jit
@@ -41,6 +42,15 @@ def accumulate(theta, sample, params, out, sums):
     gradient(theta, sample, params, out)
     for j in range(theta.size):
         sums[j] = out[j]
+
+
+@jit
+def margins(theta, rows, params):
+    """What `lane_margins` makes of a gradient: (EXTRAS vectors of eight), s, o, end, b, (0 and EXTRAS - 1 places).
+
+    theta float64[d]; rows: `lane_rows.LaneRows`, eight samples; params float64[m].
+    """
+    return (rows[0],), rows[0], 0, theta.size, 0, (0,)
 
 
 @jit

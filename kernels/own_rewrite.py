@@ -17,8 +17,9 @@ import types
 import numpy as np
 from numba.core.registry import cpu_target
 
-from . import lane_arrays, lane_calls, lane_room, lane_terms
+from . import lane_arrays, lane_calls, lane_room, lane_rows, lane_terms
 from ._jit import body, uncached
+from .lane_margins import Margins, Products, check_loops
 from .lane_source import Common, Lanes, Unfit, writes
 from .lane_zeros import unread
 
@@ -40,6 +41,8 @@ _CALLS = {
     "fastsgd_sum": lane_terms.total,
     "fastsgd_room": lane_room.room,
     "fastsgd_count": lane_terms.count,
+    "fastsgd_eight": lane_rows.eight,
+    "fastsgd_place": lane_rows.place,
     **lane_terms.IN_PLACE,
 }
 
@@ -130,11 +133,13 @@ class Rewriting:
 
     Attributes:
         lanes: of how many lanes the vectors are; 0 for numbers.
+        rows: whether samples are rows that are not turned (`lane_margins`), which a gradient of (theta, sample, ...) is made for.
+        margins: the `Margins` of such a gradient.
         compiled: False for plain Python functions, which are for looking for errors in.
     """
 
-    def __init__(self, lanes, compiled=True):
-        self.lanes, self.compiled = lanes, compiled
+    def __init__(self, lanes, compiled=True, rows=False):
+        self.lanes, self.compiled, self.rows, self.margins = lanes, compiled, rows, None
         self.made, self.gradient = {}, None
 
     def function(self, function, varying=()):
@@ -214,6 +219,8 @@ class Rewriting:
                 return new, stores
 
             unread(tree, tree.args.args[0].arg if function is self.gradient else "")
+            if self.rows:
+                tree = self._along_rows(function, tree, vary, arrays, space)
             tree = Lanes(tree, vary, helper, arrays).convert()
             space["fastsgd_empty_lanes"], space["fastsgd_zeros_lanes"] = lane_arrays.makers(self.lanes)
             if room != _NONE:
@@ -221,6 +228,16 @@ class Rewriting:
         made = _defined(tree, space, function.__code__.co_filename)
         made.__defaults__ = function.__defaults__
         return self._compile(made, recursive)
+
+    def _along_rows(self, function, tree, vary, arrays, space):
+        if function is not self.gradient:
+            tree = Products().visit(tree)
+            check_loops(tree, set(vary))
+            return tree
+        sums = {f"{name}.sum" for name, value in space.items() if value is np or value is _LIBRARIES[np]}
+        sums |= {name for name, value in space.items() if value is np.sum or value is lane_terms.total}
+        self.margins = Margins(tree, arrays, sums)
+        return self.margins.convert()
 
     def _globals(self, function, space, sourceless):
         """Replace what the function refers to by what stands for it."""

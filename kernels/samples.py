@@ -101,6 +101,18 @@ def add_up(pool, width, ring, at_0, at_1, b, weights, of_0, of_1, out, to):
 
 
 @inline
+def straight_sums(lines, pool, ring, at_0, at_1, b, weights, of_0, of_1, out, to):
+    """`add_up` for rows of `lines` (a constant) cache lines."""
+    length = np.uint64(8 * lines)
+    first, second = panel_zero(lines, 8), panel_zero(lines, 8)
+    for i in range(b):
+        first = panel_gather(first, pool, np.uint64(ring[at_0 + i]) * length, weights[of_0 + i])
+        second = panel_gather(second, pool, np.uint64(ring[at_1 + i]) * length, weights[of_1 + i])
+    panel_store(out, to, first)
+    panel_store(out, to + length, second)
+
+
+@inline
 def straight(lines, family, alive, pool, ring, at, later, apart, far, b, theta, origin, stride, weights, total):
     """For up to two replicates and rows of `lines` (a constant) cache lines: code without inner loops."""
     length = np.uint64(8 * lines)
@@ -114,13 +126,7 @@ def straight(lines, family, alive, pool, ring, at, later, apart, far, b, theta, 
             store(weights, v * stride + i, residual(family, lane_sums(p), y))
     # One alone is added up beside itself.
     last = alive - _1
-    first, second = panel_zero(lines, 8), panel_zero(lines, 8)
-    for i in range(b):
-        first = panel_gather(first, pool, np.uint64(ring[at + i]) * length, weights[i])
-        beside = np.uint64(ring[at + last * apart + i]) * length
-        second = panel_gather(second, pool, beside, weights[last * stride + i])
-    panel_store(total, _0, first)
-    panel_store(total, length, second)
+    straight_sums(lines, pool, ring, at, at + last * apart, b, weights, _0, last * stride, total, _0)
 
 
 @inline

@@ -233,7 +233,7 @@ class OwnStepper:
             return
         assert pilot.samples is not None
         features = pilot.samples.shape[1]
-        rows, advance = pilot.kernels.lanes(self._batch, self._weighted, features)
+        rows, advance = pilot.kernels.lanes(self._batch, self._weighted, features, delta.shape[2])
         pool = pilot.packed, features, pilot.packed.nbytes > _second_level_cache()
         advance(-(-len(part.size) // rows), *begin, *pool, part.pitch, part.indices, part.weight, *rest)
 

@@ -18,35 +18,30 @@ something else is done with whole samples, or with `out`.
 import ast
 import copy
 
-from .lane_source import Lanes, Unfit, _call, _ends, _let, _loaded, names
+from .lane_products import (
+    SIZES,
+    Loop,
+    Products,
+    Put,
+    along,
+    check_loops,
+    is_named,
+    is_number,
+    number,
+    only_sizes,
+    part_of,
+    plus,
+    text_of,
+)  # fmt: skip
+from .lane_source import Lanes, Unfit, call, let, names
 
 _S, _T, _E = "fastsgd_s", "fastsgd_t", "fastsgd_e"
-_SIZES = ("size", "shape")
-
-
-def _number(value):
-    return ast.Constant(value)
-
-
-def _is(node, value):
-    return isinstance(node, ast.Constant) and type(node.value) in (int, float) and node.value == value
-
-
-def _plus(a, b):
-    """a + b of places, which may be known."""
-    if _is(a, 0):
-        return b
-    if _is(b, 0):
-        return a
-    if isinstance(a, ast.Constant) and isinstance(b, ast.Constant):
-        return _number(a.value + b.value)
-    return ast.BinOp(a, ast.Add(), b)
 
 
 def _times(a, b):
     if a is None or b is None:
         return None
-    return b if _is(a, 1) else a if _is(b, 1) else ast.BinOp(a, ast.Mult(), b)
+    return b if is_number(a, 1) else a if is_number(b, 1) else ast.BinOp(a, ast.Mult(), b)
 
 
 def _sum(a, b, op):
@@ -64,11 +59,13 @@ class _Form:
         self.s, self.b, self.t, self.a = s, b, t, a
 
     def shifted(self, by):
-        return _Form(self.s, self.b and _plus(self.b, by), self.t, self.a and _plus(self.a, by))
+        return _Form(self.s, self.b and plus(self.b, by), self.t, self.a and plus(self.a, by))
 
     def scaled(self, factor, divide=False):
         if divide:
-            return _Form(*(x and ast.BinOp(x, ast.Div(), factor) if i % 2 == 0 else x for i, x in enumerate(self._all())))
+            return _Form(
+                *(x and ast.BinOp(x, ast.Div(), factor) if i % 2 == 0 else x for i, x in enumerate(self._all()))
+            )
         return _Form(_times(self.s, factor), self.b, _times(self.t, factor), self.a)
 
     def _all(self):
@@ -76,148 +73,10 @@ class _Form:
 
     def added(self, other, op, node):
         for mine, theirs in ((self.b, other.b), (self.a, other.a)):
-            if mine is not None and theirs is not None and _text(mine) != _text(theirs):
+            if mine is not None and theirs is not None and text_of(mine) != text_of(theirs):
                 raise Unfit(node, "samples from two places in one sum")
         s, t = _sum(self.s, other.s, op), _sum(self.t, other.t, op)
         return _Form(s, other.b if self.b is None else self.b, t, other.a if self.a is None else self.a)
-
-
-def _text(node):
-    return ast.unparse(node)
-
-
-class _Loop:
-    """`for j in range(low, high)`, other loops over arrays being written so; `inner`: elements have been put for names."""
-
-    def __init__(self, node):
-        self.index, self.low, self.high, self.body = "", _number(0), None, node.body
-        call = node.iter if isinstance(node.iter, ast.Call) and isinstance(node.iter.func, ast.Name) else None
-        if node.orelse:
-            return
-        kind = call.func.id if call is not None and not call.keywords else ""
-        target = node.target
-        if kind == "range" and isinstance(target, ast.Name) and len(call.args) in (1, 2):
-            self.index, self.high = target.id, call.args[-1]
-            self.low = call.args[0] if len(call.args) == 2 else self.low
-        elif kind == "enumerate" and len(call.args) == 1 and isinstance(target, ast.Tuple) and len(target.elts) == 2:
-            if isinstance(target.elts[0], ast.Name):
-                self._over(target.elts[0].id, [(target.elts[1], call.args[0])])
-        elif kind == "zip" and isinstance(target, ast.Tuple) and len(target.elts) == len(call.args):
-            self._over("fastsgd_j", list(zip(target.elts, call.args, strict=True)))
-
-    def _over(self, index, pairs):
-        if not all(isinstance(name, ast.Name) for name, _ in pairs):
-            return
-        self.index, self.high = index, ast.Call(ast.Name("len", ast.Load()), [pairs[0][1]], [])
-        table = {
-            name.id: ast.Subscript(array, ast.Name(index, ast.Load()), ast.Load()) for name, array in pairs
-        }
-        if any(names(self.body, ast.Store) & table.keys()):
-            self.index = ""
-        self.body = [_Put(table).visit(copy.deepcopy(node)) for node in self.body]
-
-
-class _Put(ast.NodeTransformer):
-    """Expressions in place of names that are read."""
-
-    def __init__(self, table):
-        self.table = table
-
-    def visit_Name(self, node):
-        found = self.table.get(node.id) if isinstance(node.ctx, ast.Load) else None
-        return node if found is None else copy.deepcopy(found)
-
-
-def _along(index, loop):
-    """What is added to the index of a loop in an element's place, or None."""
-    if isinstance(index, ast.Name) and index.id == loop.index:
-        return _number(0)
-    if isinstance(index, ast.BinOp) and isinstance(index.op, ast.Add):
-        for one, other in ((index.left, index.right), (index.right, index.left)):
-            if isinstance(one, ast.Name) and one.id == loop.index and loop.index not in names(other, ast.Load):
-                return other
-    if isinstance(index, ast.BinOp) and isinstance(index.op, ast.Sub) and _along(index.left, loop) is not None:
-        if isinstance(index.right, ast.Constant) and loop.index not in names(index.right, ast.Load):
-            return _plus(_along(index.left, loop), _number(-index.right.value))
-    return None
-
-
-def _from(array, low, high):
-    """array[low:high]"""
-    low, text = None if _is(low, 0) else low, _text(array)
-    if _text(high) in (f"{text}.size", f"len({text})", f"{text}.shape[0]"):
-        high = None
-    if low is None and high is None:
-        return _loaded(array)
-    return ast.Subscript(_loaded(array), ast.Slice(low, high, None), ast.Load())
-
-
-class Products(ast.NodeTransformer):
-    """Sums of products over a loop as products of arrays."""
-
-    def visit_For(self, node):
-        self.generic_visit(node)
-        loop = _Loop(node)
-        if not loop.index or not loop.body:
-            return node
-        found = [self._product(part, loop) for part in loop.body]
-        return node if any(f is None for f in found) else found
-
-    def _product(self, node, loop):
-        """`u += a[j] * b[j]` as `u = u + dot(a[low:high], b[low:high])`."""
-        target, op, value = _added(node)
-        if target is None or loop.index in names([loop.low, loop.high], ast.Load):
-            return None
-        if not isinstance(value, ast.BinOp) or not isinstance(value.op, ast.Mult):
-            return None
-        parts = []
-        for side in (value.left, value.right):
-            if not isinstance(side, ast.Subscript) or not isinstance(side.value, ast.Name | ast.Subscript):
-                return None
-            place = _along(side.slice, loop)
-            if place is None or {target, loop.index} & names(side.value, ast.Load):
-                return None
-            parts.append(_from(side.value, _plus(place, loop.low), _plus(place, loop.high)))
-        return _let(target, ast.BinOp(ast.Name(target, ast.Load()), op, _call("dot", node, *parts)), node)
-
-
-def _added(node):
-    """(u, operator, what is added) of `u += x`, `u -= x`, `u = u + x`, `u = u - x`, `u = x + u` of a name."""
-    if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name) and isinstance(node.op, ast.Add | ast.Sub):
-        return node.target.id, node.op, node.value
-    if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
-        name, value = node.targets[0].id, node.value
-        if isinstance(value, ast.BinOp) and isinstance(value.op, ast.Add | ast.Sub):
-            if isinstance(value.left, ast.Name) and value.left.id == name:
-                return name, value.op, value.right
-            if isinstance(value.op, ast.Add) and isinstance(value.right, ast.Name) and value.right.id == name:
-                return name, value.op, value.left
-    return None, None, None
-
-
-def check_loops(tree, rows):
-    """Raise Unfit where a loop goes along rows (by name) in a way that is not a product."""
-    for loop in ast.walk(tree):
-        if not isinstance(loop, ast.For | ast.While):
-            continue
-        if isinstance(loop, ast.For) and names(loop.iter, ast.Load) & rows and not _only_sizes(loop.iter, rows):
-            raise Unfit(loop, "a loop along samples")
-        for node in ast.walk(loop):
-            if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id in rows:
-                known = node.slice.operand if isinstance(node.slice, ast.UnaryOp) else node.slice
-                if not isinstance(known, ast.Constant | ast.Slice):
-                    raise Unfit(node, "a loop along samples")
-
-
-def _only_sizes(node, rows):
-    """Whether arrays are asked for nothing but their size."""
-    known = set()
-    for n in ast.walk(node):
-        if isinstance(n, ast.Attribute) and n.attr in _SIZES:
-            known.add(n.value)
-        elif isinstance(n, ast.Call) and isinstance(n.func, ast.Name) and n.func.id == "len":
-            known |= set(n.args)
-    return all(n in known for n in ast.walk(node) if isinstance(n, ast.Name) and n.id in rows)
 
 
 class Margins:
@@ -237,7 +96,7 @@ class Margins:
         self.tree, self.arrays, self.sums = tree, arrays, sums
         self.theta, self.sample = (a.arg for a in tree.args.args[:2])
         self.out = tree.args.args[-1].arg
-        self.forms = {self.sample: _Form(_number(1), _number(0)), self.theta: _Form(None, None, _number(1), _number(0))}
+        self.forms = {self.sample: _Form(number(1), number(0)), self.theta: _Form(None, None, number(1), number(0))}
         self.rows, self.removed = {self.sample}, set()
         self.range, self.wrote, self.pull, self.places = None, False, False, {}
 
@@ -266,16 +125,16 @@ class Margins:
             raise Unfit(tree, "no sample in what is written")
         first = tree.body[0]
         extras = [f"{_E}{i}" for i in range(len(self.places))]
-        given = [_let(name, _number(0.0), first) for name in (_S, _T, *extras)]
+        given = [let(name, number(0.0), first) for name in (_S, _T, *extras)]
         low, high, start = self.range
         self._steady([low, high, start, *(c for c, _ in self.places.values())], first)
-        values = [_call("eight", first, ast.Name(name, ast.Load())) for name in (_T, *extras)]
-        places = [ast.BinOp(ast.BinOp(_number(2), ast.Mult(), c), ast.Add(), _number(int(after)))
+        values = [call("eight", first, ast.Name(name, ast.Load())) for name in (_T, *extras)]
+        places = [ast.BinOp(ast.BinOp(number(2), ast.Mult(), c), ast.Add(), number(int(after)))
                   for c, after in self.places.values()]  # fmt: skip
         found = [
-            ast.Tuple(values, ast.Load()), _call("eight", first, ast.Name(_S, ast.Load())),
-            *(_call("place", first, n) for n in (low, high, start)),
-            ast.Tuple([_call("place", first, n) for n in (_number(0), *places)], ast.Load()),
+            ast.Tuple(values, ast.Load()), call("eight", first, ast.Name(_S, ast.Load())),
+            *(call("place", first, n) for n in (low, high, start)),
+            ast.Tuple([call("place", first, n) for n in (number(0), *places)], ast.Load()),
         ]  # fmt: skip
         end = ast.copy_location(ast.Return(ast.Tuple(found, ast.Load())), tree.body[-1])
         tree.body = [*given, *body, end]
@@ -286,6 +145,9 @@ class Margins:
                 raise Unfit(node, f"`{self.out}` is read")
             if isinstance(node, ast.Name) and node.id in self.removed:
                 raise Unfit(node, f"`{node.id}` is used whole")
+            if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store):
+                if names(node.value, ast.Load) & self.forms.keys():
+                    raise Unfit(node, "an argument that is written to")
         check_loops(tree, self.rows)
         return ast.fix_missing_locations(tree)
 
@@ -296,15 +158,17 @@ class Margins:
 
     def _steady(self, nodes, where):
         """Places must be told by sizes, by params and by constants, through names that have one value."""
-        given = {node.targets[0].id: node.value for node in ast.walk(self.tree) if _named(node)}
+        given = {node.targets[0].id: node.value for node in ast.walk(self.tree) if is_named(node)}
         seen, left = set(), list(nodes)
         while left:
             node = left.pop()
-            if not _only_sizes(node, {self.theta, self.sample, self.out}):
+            if not only_sizes(node, {*self.forms, self.out}):
                 raise Unfit(where, "a place that depends on values")
             for name in names(node, ast.Load) - seen - {self.theta, self.sample, self.out}:
                 seen.add(name)
-                if name in given and self.stored[name] == 1:
+                if name in self.rows and name in given:  # its size alone, which the ends of a part tell
+                    left += [n.slice for n in ast.walk(given[name]) if isinstance(n, ast.Subscript)]
+                elif name in given and self.stored[name] == 1:
                     left.append(given[name])
                 elif name in self.stored:
                     raise Unfit(where, f"`{name}` changes, which tells places")
@@ -315,13 +179,13 @@ class Margins:
         """Names of arrays that are made empty and then filled by one loop, from the first element on."""
         made, stores = set(), {}
         for node in ast.walk(self.tree):
-            if _named(node) and isinstance(node.value, ast.Call) and ast.unparse(node.value.func) in self.arrays:
+            if is_named(node) and isinstance(node.value, ast.Call) and ast.unparse(node.value.func) in self.arrays:
                 made.add(node.targets[0].id)
             if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store) and isinstance(node.value, ast.Name):
                 stores[node.value.id] = stores.get(node.value.id, 0) + 1
-        loops = [_Loop(node) for node in ast.walk(self.tree) if isinstance(node, ast.For)]
+        loops = [Loop(node) for node in ast.walk(self.tree) if isinstance(node, ast.For)]
         once = {name for name in made if self.stored[name] == 1 and stores.get(name) == 1}
-        return {name for loop in loops if _is(loop.low, 0) for name in once if _fills(loop, name)}
+        return {name for loop in loops if is_number(loop.low, 0) for name in once if _fills(loop, name)}
 
     def _fill(self, node, loop, name):
         form = self._form(loop.body[0].value, loop)
@@ -331,7 +195,7 @@ class Margins:
         self._named_form(name, form)
         if name not in self.rows:
             return []
-        return [_let(name, _from(ast.Name(self.sample, ast.Load()), form.b, _plus(form.b, loop.high)), node)]
+        return [let(name, part_of(ast.Name(self.sample, ast.Load()), form.b, plus(form.b, loop.high)), node)]
 
     def _once(self, form, node):
         for name in {n for part in form._all() if part is not None for n in names(part, ast.Load)}:
@@ -340,7 +204,7 @@ class Margins:
 
     def _named_form(self, name, form):
         self.forms[name] = form
-        if form.t is None and _is(form.s, 1):
+        if form.t is None and is_number(form.s, 1):
             self.rows.add(name)
         else:
             self.removed.add(name)
@@ -354,19 +218,19 @@ class Margins:
         if isinstance(node, ast.Subscript):
             if isinstance(node.slice, ast.Slice):
                 base = self._form(node.value, None) if loop is None else None
-                low = node.slice.lower or _number(0)
+                low = node.slice.lower or number(0)
                 if base is not None and (node.slice.step is not None or _negative(low)):
                     raise Unfit(node, "a part of a sample that is counted from its end, or with a step")
                 return base and base.shifted(low)
             if loop is None or loop.index not in names(node.slice, ast.Load):
                 return None
-            base, place = self._form(node.value, None), _along(node.slice, loop)
+            base, place = self._form(node.value, None), along(node.slice, loop)
             if base is None or place is None:
                 raise Unfit(node, "elements in a loop other than one after another")
             return base.shifted(place)
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
             form = self._form(node.operand, loop)
-            return form and form.scaled(_number(-1.0))
+            return form and form.scaled(number(-1.0))
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.UAdd):
             return self._form(node.operand, loop)
         if not isinstance(node, ast.BinOp):
@@ -376,7 +240,7 @@ class Margins:
             return None
         if isinstance(node.op, ast.Add | ast.Sub):
             if left is None or right is None:
-                if _is(node.left if left is None else node.right, 0):
+                if is_number(node.left if left is None else node.right, 0):
                     return left if right is None else _Form().added(right, node.op, node)
                 raise Unfit(node, "a number added to a sample")
             return left.added(right, node.op, node)
@@ -402,14 +266,14 @@ class Margins:
             node.body, node.orelse = self._block(node.body) or [ast.Pass()], self._block(node.orelse)
             return [node]
         if isinstance(node, ast.For):
-            loop = _Loop(node)
+            loop = Loop(node)
             for name in self.made:
                 if _fills(loop, name):
                     return self._fill(node, loop, name)
-            if self.out in names(node.body, ast.Load) and not _only_sizes(ast.Module(node.body, []), {self.out}):
+            if self.out in names(node.body, ast.Load) and not only_sizes(ast.Module(node.body, []), {self.out}):
                 return self._write_loop(node, loop)
             return [node]
-        if _named(node) and self.stored.get(node.targets[0].id) == 1:
+        if is_named(node) and self.stored.get(node.targets[0].id) == 1:
             if node.targets[0].id in self.made:
                 return []
             name, form = node.targets[0].id, self._form(node.value, None)
@@ -420,7 +284,7 @@ class Margins:
             return [node] if name in self.rows else []
         target = _target(node)
         if isinstance(target, ast.Name) and target.id == self.out and isinstance(node, ast.AugAssign):
-            return self._write(node, node.op, self._whole(node.value), _number(0), self._size(), node.value)
+            return self._write(node, node.op, self._whole(node.value), number(0), self._size(), node.value)
         if not isinstance(target, ast.Subscript) or getattr(target.value, "id", "") != self.out:
             return [node]
         op = node.op if isinstance(node, ast.AugAssign) else None
@@ -429,16 +293,16 @@ class Margins:
             where = ast.Slice(None, None, None)
         if not isinstance(where, ast.Slice):
             return self._write_one(node, where, op)
-        low, high = where.lower or _number(0), where.upper or self._size()
+        low, high = where.lower or number(0), where.upper or self._size()
         if where.step is not None or _negative(low):
             raise Unfit(node, "coordinates that are counted from their end, or with a step")
         if _negative(high):
-            high = _plus(self._size(), _number(-high.operand.value))
+            high = plus(self._size(), number(-high.operand.value))
         return self._write(node, op, self._whole(node.value), low, high, node.value)
 
     def _whole(self, value):
         form = self._form(value, None)
-        return _Form() if form is None and _is(value, 0) else form
+        return _Form() if form is None and is_number(value, 0) else form
 
     def _size(self):
         return ast.Attribute(ast.Name(self.theta, ast.Load()), "size", ast.Load())
@@ -448,68 +312,68 @@ class Margins:
             raise Unfit(node, "a loop that does not count, with `out`")
         table, *_, last = {}, *loop.body
         for part in loop.body[:-1]:
-            if not _named(part):
+            if not is_named(part):
                 raise Unfit(part, "more than one thing done in a loop with `out`")
-            table[part.targets[0].id] = _Put(table).visit(copy.deepcopy(part.value))
+            table[part.targets[0].id] = Put(table).visit(copy.deepcopy(part.value))
         target = _target(last)
-        place = _along(target.slice, loop) if isinstance(target, ast.Subscript) else None
+        place = along(target.slice, loop) if isinstance(target, ast.Subscript) else None
         if place is None or getattr(target.value, "id", "") != self.out:
             raise Unfit(last, "elements of `out` other than one after another")
         if any(self.stored.get(name, 0) > 1 for name in table) or loop.index in names([loop.low, loop.high], ast.Load):
             raise Unfit(last, "names that live on in a loop with `out`")
-        value = _Put(table).visit(copy.deepcopy(last.value))
+        value = Put(table).visit(copy.deepcopy(last.value))
         form = self._form(value, loop)
-        if form is None and _is(value, 0):
+        if form is None and is_number(value, 0):
             form = _Form()
         op = last.op if isinstance(last, ast.AugAssign) else None
         if form is None:
             self._scalar(value, loop)
         form = form and form.shifted(loop.low)
-        return self._write(node, op, form, _plus(place, loop.low), _plus(place, loop.high), value)
+        return self._write(node, op, form, plus(place, loop.low), plus(place, loop.high), value)
 
     def _write(self, node, op, form, low, high, value):
         """Elements low to high of `out` are set to a form, or changed by it, or multiplied by a value."""
         if isinstance(op, ast.Mult | ast.Div) and form is None:
             if self.places or (self.range is not None and self._places(low, high) != self._places(*self.range[:2])):
                 raise Unfit(node, "a part of `out` multiplied")
-            return [_let(name, ast.BinOp(ast.Name(name, ast.Load()), op, value), node) for name in (_S, _T)]
+            return [let(name, ast.BinOp(ast.Name(name, ast.Load()), op, value), node) for name in (_S, _T)]
         if form is None or (op is not None and not isinstance(op, ast.Add | ast.Sub)):
             raise Unfit(node, "elements of `out` that are no multiples of a sample")
-        if form.t is not None and _text(form.a) != _text(low):
+        if form.t is not None and text_of(form.a) != text_of(low):
             raise Unfit(node, "elements of theta at another place than those of `out`")
         found = self._places(low, high)
         if form.s is not None or form.t is not None:
             if self.range is not None and self._places(*self.range[:2]) != found:
                 raise Unfit(node, "several parts of `out`")
-            if self.range is not None and form.s is not None and self.range[2] is not None:
-                if _text(self.range[2]) != _text(form.b):
-                    raise Unfit(node, "several parts of a sample")
-            self.range = low, high, form.b if form.s is not None or self.range is None else self.range[2]
+            known = self.range[2] if self.range is not None else None
+            if known is not None and form.b is not None and text_of(known) != text_of(form.b):
+                raise Unfit(node, "several parts of a sample")
+            self.range = low, high, known if form.b is None else form.b
         if any(not after for _, after in self.places.values()) and op is None and form.s is None and form.t is None:
             raise Unfit(node, "zeros after single elements")
         self.wrote, self.pull = True, self.pull or form.t is not None
         new = [(name, x) for name, x in ((_S, form.s), (_T, form.t)) if op is None or x is not None]
-        new = [(name, _number(0.0) if x is None else x) for name, x in new]
+        new = [(name, number(0.0) if x is None else x) for name, x in new]
         if op is not None:
             new = [(name, ast.BinOp(ast.Name(name, ast.Load()), op, x)) for name, x in new]
-        return [_let(name, x, node) for name, x in new]
+        return [let(name, x, node) for name, x in new]
 
     def _places(self, low, high):
         """The text of a range, the same for all ways to write the number of coordinates."""
-        text = _text(high).replace(self.out, self.theta).replace(f"len({self.theta})", f"{self.theta}.size")
-        return _text(low), text.replace(f"{self.theta}.shape[0]", f"{self.theta}.size")
+        text = text_of(high).replace(self.out, self.theta).replace(f"len({self.theta})", f"{self.theta}.size")
+        return text_of(low), text.replace(f"{self.theta}.shape[0]", f"{self.theta}.size")
 
     def _write_one(self, node, where, op):
         if op is not None:
             raise Unfit(node, "`out` is read")
         if names(where, ast.Load) - {self.theta, self.sample} and not self._known(where):
             raise Unfit(node, "an element of `out` at a place that changes")
-        key = _text(where)
+        key = text_of(where)
         if key in self.places and self.places[key][1] != self.wrote:
             raise Unfit(node, "one element of `out` in several places")
-        number = list(self.places).index(key) if key in self.places else len(self.places)
+        which = list(self.places).index(key) if key in self.places else len(self.places)
         self.places[key] = where, self.wrote
-        return [_let(f"{_E}{number}", node.value, node)]
+        return [let(f"{_E}{which}", node.value, node)]
 
     def _known(self, where):
         return all(self.stored.get(name, 0) <= 1 for name in names(where, ast.Load))
@@ -526,7 +390,7 @@ class _Sums(ast.NodeTransformer):
         given = ast.unparse(node.func) in self.sums or getattr(node.func, "id", "") == "fastsgd_sum"
         value = node.args[0] if given and len(node.args) == 1 and not node.keywords else None
         if isinstance(value, ast.BinOp) and isinstance(value.op, ast.Mult):
-            return _call("dot", node, value.left, value.right)
+            return call("dot", node, value.left, value.right)
         return node
 
 
@@ -537,7 +401,7 @@ class _Sizes(ast.NodeTransformer):
         self.out, self.theta = out, theta
 
     def visit_Attribute(self, node):
-        if node.attr in _SIZES and isinstance(node.value, ast.Name) and node.value.id == self.out:
+        if node.attr in SIZES and isinstance(node.value, ast.Name) and node.value.id == self.out:
             node.value.id = self.theta
         return self.generic_visit(node)
 
@@ -556,9 +420,7 @@ def _apart(node):
         return [node]
     if names(target, ast.Store) & names(value, ast.Load) or not all(isinstance(t, ast.Name) for t in target.elts):
         return [node]
-    return [
-        ast.copy_location(ast.Assign([t], v), node) for t, v in zip(target.elts, value.elts, strict=True)
-    ]
+    return [ast.copy_location(ast.Assign([t], v), node) for t, v in zip(target.elts, value.elts, strict=True)]
 
 
 def _fills(loop, name):
@@ -566,12 +428,7 @@ def _fills(loop, name):
     if not loop.index or len(loop.body) != 1 or not isinstance(loop.body[0], ast.Assign):
         return False
     target = loop.body[0].targets[0]
-    return isinstance(target, ast.Subscript) and _text(target) == f"{name}[{loop.index}]"
-
-
-def _named(node):
-    """Whether a statement gives a value to one name."""
-    return isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name)
+    return isinstance(target, ast.Subscript) and text_of(target) == f"{name}[{loop.index}]"
 
 
 def _target(node):

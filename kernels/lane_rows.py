@@ -219,7 +219,9 @@ def eight(typingctx, x):
     if not isinstance(x, types.Number | types.Boolean | Vector):
         return None
     given = x if isinstance(x, Vector) else types.float64
-    return _VECTOR(given), lambda context, builder, sig, args: _as_vector(context, builder, args[0], sig.args[0], _VECTOR)
+    return _VECTOR(given), lambda context, builder, sig, args: _as_vector(
+        context, builder, args[0], sig.args[0], _VECTOR
+    )
 
 
 @inline

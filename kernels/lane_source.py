@@ -45,7 +45,7 @@ class Common(ast.NodeTransformer):
     def visit_BinOp(self, node):
         self.generic_visit(node)
         if isinstance(node.op, ast.MatMult):
-            return _call("dot", node, node.left, node.right)
+            return call("dot", node, node.left, node.right)
         return self._power(node, node.left, node.right) if isinstance(node.op, ast.Pow) else node
 
     def visit_Call(self, node):
@@ -53,19 +53,19 @@ class Common(ast.NodeTransformer):
         if isinstance(node.func, ast.Attribute) and not node.keywords:
             method = node.func.attr, len(node.args)
             if method == ("dot", 1):
-                return _call("dot", node, node.func.value, node.args[0])
+                return call("dot", node, node.func.value, node.args[0])
             if method == ("sum", 0):
-                return _call("sum", node, node.func.value)
+                return call("sum", node, node.func.value)
         return node
 
     def visit_AugAssign(self, node):
         self.generic_visit(node)
         if isinstance(node.op, ast.MatMult):
-            product = _call("dot", node, _loaded(node.target), node.value)
+            product = call("dot", node, loaded(node.target), node.value)
             return ast.copy_location(ast.Assign([node.target], product), node)
         if not isinstance(node.op, ast.Pow):
             return node
-        value = self._power(node, _loaded(node.target), node.value)
+        value = self._power(node, loaded(node.target), node.value)
         return ast.copy_location(ast.Assign([node.target], value), node)
 
     def _power(self, node, base, exponent):
@@ -74,27 +74,27 @@ class Common(ast.NodeTransformer):
             value = -exponent.operand.value if isinstance(exponent.operand, ast.Constant) else None
         if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= 64:
             self.powers.add(abs(value))
-            found = _call(f"power_{abs(value)}", node, base)
+            found = call(f"power_{abs(value)}", node, base)
         elif value in (0.5, -0.5):
-            found = _call("sqrt", node, base)
+            found = call("sqrt", node, base)
         else:
-            return _call("power", node, base, exponent)
+            return call("power", node, base, exponent)
         if value >= 0:
             return found
         return ast.copy_location(ast.BinOp(ast.Constant(1.0), ast.Div(), found), node)
 
 
-def _call(name, like, *args):
+def call(name, like, *args):
     return ast.copy_location(ast.Call(ast.Name(f"fastsgd_{name}", ast.Load()), list(args), []), like)
 
 
-def _loaded(target):
+def loaded(target):
     node = copy.deepcopy(target)
     node.ctx = ast.Load()
     return node
 
 
-def _let(name, value, like):
+def let(name, value, like):
     return ast.copy_location(ast.Assign([ast.Name(name, ast.Store())], value), like)
 
 
@@ -102,7 +102,7 @@ def _kept(node):
     """What is to be given a name: an array in place of an expression of arrays."""
     if isinstance(node, ast.Tuple):
         node.elts = [_kept(e) for e in node.elts]
-    return _call("kept", node, node) if isinstance(node, ast.BinOp | ast.UnaryOp | ast.Call | ast.IfExp) else node
+    return call("kept", node, node) if isinstance(node, ast.BinOp | ast.UnaryOp | ast.Call | ast.IfExp) else node
 
 
 class _Rename(ast.NodeTransformer):
@@ -147,7 +147,7 @@ class Lanes:
         self.tree.body = self._block(self.tree.body, None)
         # What a turn of a loop may leave to the next one in some lanes has to be there in the first.
         first = self.tree.body[0] if self.tree.body else self.tree
-        self.tree.body[:0] = [_let(name, ast.Constant(0.0), first) for name in sorted(self.early)]
+        self.tree.body[:0] = [let(name, ast.Constant(0.0), first) for name in sorted(self.early)]
         ast.fix_missing_locations(self.tree)
         return self.tree
 
@@ -250,7 +250,7 @@ class Lanes:
             elif empty:
                 side[-1] = ast.copy_location(ast.Pass(), last)
             else:
-                side[-1] = _let(_RESULT, last.value or ast.Constant(None), last)
+                side[-1] = let(_RESULT, last.value or ast.Constant(None), last)
 
     # ---- statements --------------------------------------------------------------------------------------------------
 
@@ -303,10 +303,10 @@ class Lanes:
         target = targets[0]
         if len(targets) > 1 or not isinstance(target, ast.Subscript):
             raise Unfit(node, "an assignment to several elements in a branch that differs from replicate to replicate")
-        old, value = _loaded(target), self._expression(node.value, mask)
+        old, value = loaded(target), self._expression(node.value, mask)
         if isinstance(node, ast.AugAssign):
-            value = ast.copy_location(ast.BinOp(_loaded(target), node.op, value), node)
-        chosen = _call("choose", node, ast.Name(mask, ast.Load()), value, old)
+            value = ast.copy_location(ast.BinOp(loaded(target), node.op, value), node)
+        chosen = call("choose", node, ast.Name(mask, ast.Load()), value, old)
         return ast.copy_location(ast.Assign([target], chosen), node)
 
     def _changed(self, node, mask):
@@ -314,7 +314,7 @@ class Lanes:
         name = {ast.Add: "iadd", ast.Sub: "isub", ast.Mult: "imul", ast.Div: "itruediv"}.get(type(node.op))
         if mask is not None or name is None or not isinstance(node.target, ast.Name) or node.target.id in self.numbers:
             return node
-        value = _call(name, node, _loaded(node.target), node.value)
+        value = call(name, node, loaded(node.target), node.value)
         return ast.copy_location(ast.Assign([node.target], value), node)
 
     def _stays(self, targets, value):
@@ -325,7 +325,7 @@ class Lanes:
 
     def _branch(self, node, mask):
         test = self._fresh("test")
-        out = [_let(test, self._expression(node.test, mask), node)]
+        out = [let(test, self._expression(node.test, mask), node)]
         self.varying.add(test)
         if any(isinstance(n, ast.Return) for n in ast.walk(node)):
             raise Unfit(node, "`return` out of a loop or of one side of a branch")
@@ -340,9 +340,9 @@ class Lanes:
                 continue
             a, b = (ast.Name(table.get(name, name), ast.Load()) for table in (yes, no))
             if self._set_elsewhere(name, node) or (name in sure_yes and name in sure_no):
-                merged.append(_let(name, _kept(_call("choose", node, ast.Name(test, ast.Load()), a, b)), node))
+                merged.append(let(name, _kept(call("choose", node, ast.Name(test, ast.Load()), a, b)), node))
             else:  # it has no value in the other lanes, so nothing reads it there
-                merged.append(_let(name, a if name in yes else b, node))
+                merged.append(let(name, a if name in yes else b, node))
         return out + merged
 
     def _side(self, node, body, test, negated, mask):
@@ -350,17 +350,17 @@ class Lanes:
         out, here = [], test
         if any(isinstance(n, ast.Subscript) and isinstance(n.ctx, ast.Store) for s in body for n in ast.walk(s)):
             value = ast.Name(test, ast.Load())
-            value = _call("negation", node, value) if negated else value
+            value = call("negation", node, value) if negated else value
             here = self._fresh("mask")
             self.varying.add(here)
-            whole = value if mask is None else _call("both", node, ast.Name(mask, ast.Load()), value)
-            out.append(_let(here, whole, node))
+            whole = value if mask is None else call("both", node, ast.Name(mask, ast.Load()), value)
+            out.append(let(here, whole, node))
         table = {name: self._fresh(name) for name in sorted(names(body, ast.Store))}
         sure = _surely(body, reads=True)
         for name, copied in table.items():
             self.varying.add(copied)
             if name not in sure and self._root(name) not in self.indices and self._set_elsewhere(name, node):
-                out.append(_let(copied, ast.Name(name, ast.Load()), node))
+                out.append(let(copied, ast.Name(name, ast.Load()), node))
         renamed = [_Rename(table).visit(copy.deepcopy(s)) for s in body]
         self.local |= set(table.values())
         self.origin |= {copied: self._root(name) for name, copied in table.items()}
@@ -398,7 +398,7 @@ class _Expressions(ast.NodeTransformer):
     def visit_IfExp(self, node):
         if not self.function.varies(node.test):
             return self.generic_visit(node)
-        return _call("choose", node, *(self.visit(n) for n in (node.test, node.body, node.orelse)))
+        return call("choose", node, *(self.visit(n) for n in (node.test, node.body, node.orelse)))
 
     def visit_BoolOp(self, node):
         if not self.function.varies(node):
@@ -406,12 +406,12 @@ class _Expressions(ast.NodeTransformer):
         name = "both" if isinstance(node.op, ast.And) else "either"
         found, *rest = (self.visit(v) for v in node.values)
         for value in rest:
-            found = _call(name, node, found, value)
+            found = call(name, node, found, value)
         return found
 
     def visit_UnaryOp(self, node):
         if isinstance(node.op, ast.Not) and self.function.varies(node.operand):
-            return _call("negation", node, self.visit(node.operand))
+            return call("negation", node, self.visit(node.operand))
         return self.generic_visit(node)
 
     def visit_Compare(self, node):
@@ -421,7 +421,7 @@ class _Expressions(ast.NodeTransformer):
         pairs = zip(terms, node.ops, terms[1:], strict=False)
         found, *rest = (ast.copy_location(ast.Compare(copy.deepcopy(a), [op], [b]), node) for a, op, b in pairs)
         for pair in rest:
-            found = _call("both", node, found, pair)
+            found = call("both", node, found, pair)
         return found
 
     def visit_Call(self, node):
@@ -432,14 +432,14 @@ class _Expressions(ast.NodeTransformer):
         node.keywords = [self.visit(k) for k in node.keywords]
         if array:
             if array.endswith("_like"):
-                return _call(f"{array.removesuffix('_like')}_lanes", node, _call("count", node, *node.args))
-            return _call(f"{array}_lanes", node, *node.args)
+                return call(f"{array.removesuffix('_like')}_lanes", node, call("count", node, *node.args))
+            return call(f"{array}_lanes", node, *node.args)
         if not isinstance(node.func, ast.Name) or node.func.id in function.local:
             node.func = self.visit(node.func) if isinstance(node.func, ast.Attribute) else node.func
             return node
         if node.func.id in ("float", "bool", "int") and any(vary):
             if node.func.id == "float":
-                return _call("number", node, *node.args)
+                return call("number", node, *node.args)
             raise Unfit(node, f"{node.func.id}() of what differs from replicate to replicate")
         found = None if node.keywords else function.helper(node.func.id, vary)
         if found is not None:

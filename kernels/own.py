@@ -230,7 +230,13 @@ def _along_rows(key, gradient, with_params):
 
     def of(weighted, features, dimension):
         function, found = rewritten()
-        constants = {"EXTRAS": found.extras, "PULL": int(found.pull), "WEIGHTED": int(weighted), "DIMENSION": dimension, "FEATURES": features}
+        constants = {
+            "EXTRAS": found.extras,
+            "PULL": int(found.pull),
+            "WEIGHTED": int(weighted),
+            "DIMENSION": dimension,
+            "FEATURES": features,
+        }
         named = f"{key} {weighted} {features} {dimension}"
         return _ROW, _module("own_margins", named, {"margins": function} | constants).advance
 

@@ -2,8 +2,8 @@
 
     g_k = s x_{b+k} + t theta_{o+k},   g_c = e_c
 
-A batch is gone through twice: for its numbers s, t, e_c, eight samples at a time, then for the sum of s x over the batch, in the
-order of its draw and fused (`samples.add_up`). The sums of t and of the e_c are those of eight lanes, which are then
+A batch is gone through twice: for its numbers s, t, e_c, eight samples at a time, then for the sum of s x over the
+batch, in the order of its draw and fused (`samples.add_up`). The sums of t and of the e_c are those of eight lanes, then
 added as ((0+4)+(2+6)) + ((1+5)+(3+7)). Two replicates are side by side, because the operations of one wait for each other.
 """
 
@@ -97,7 +97,9 @@ def advance(block, delta, row, optimum, params, pool, features, far, pitch, inde
                                 to = np.uint64((v * EXTRAS + m) * 8)
                                 store(extra, to, load(extra, to, 8) + select(live, others[m], 0.0))
                 if _LINES <= _STRAIGHT:
-                    straight_sums(_LINES, flat, index, here_0, here_1, most, weights, _0, np.uint64(alive - 1) * stride, total, _8)
+                    straight_sums(
+                        _LINES, flat, index, here_0, here_1, most, weights, _0, np.uint64(alive - 1) * stride, total, _8
+                    )
                 else:
                     add_up(
                         flat, width, index, here_0, here_1, most, weights, _0, np.uint64(alive - 1) * stride, total, _8
@@ -106,10 +108,8 @@ def advance(block, delta, row, optimum, params, pool, features, far, pitch, inde
                     at = np.uint64((v * arms + a) * room)
                     for m in range(EXTRAS if _MORE else 0):
                         sums[m] = _lanes_added(extra, 8 * (v * EXTRAS + m))
-                    _step(
-                        state, theta, at, centre, total, _8 + np.uint64(v) * width, g, d, sums, places, low, high, start, inverse,
-                        etas[a, column + k],
-                    )  # fmt: skip
+                    eta, of = etas[a, column + k], _8 + np.uint64(v) * width
+                    _step(state, theta, at, centre, total, of, g, d, sums, places, low, high, start, inverse, eta)
         for a in range(arms):
             for v in range(alive):
                 for j in range(d):

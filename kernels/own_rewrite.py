@@ -19,7 +19,8 @@ from numba.core.registry import cpu_target
 
 from . import lane_arrays, lane_calls, lane_room, lane_rows, lane_terms
 from ._jit import body, uncached
-from .lane_margins import Margins, Products, check_loops
+from .lane_margins import Margins
+from .lane_products import Products, check_loops
 from .lane_source import Common, Lanes, Unfit, writes
 from .lane_zeros import unread
 
@@ -133,7 +134,7 @@ class Rewriting:
 
     Attributes:
         lanes: of how many lanes the vectors are; 0 for numbers.
-        rows: whether samples are rows that are not turned (`lane_margins`), which a gradient of (theta, sample, ...) is made for.
+        rows: whether samples are rows that are not turned, for a gradient on them (`lane_margins`).
         margins: the `Margins` of such a gradient.
         compiled: False for plain Python functions, which are for looking for errors in.
     """

@@ -120,6 +120,12 @@ class Margins:
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                 self.stored[node.id] = self.stored.get(node.id, 0) + 1
         self.made = self._filled()
+        self.sizes = {
+            node.targets[0].id: node.value
+            for node in ast.walk(tree)
+            if is_named(node) and self.stored[node.targets[0].id] == 1 and only_sizes(node.value, {*self.forms, self.out})
+            and names(node.value, ast.Load) & {self.theta, self.out}
+        }  # fmt: skip
         body = self._block(tree.body)
         if self.range is None or self.range[2] is None:
             raise Unfit(tree, "no sample in what is written")
@@ -145,9 +151,9 @@ class Margins:
                 raise Unfit(node, f"`{self.out}` is read")
             if isinstance(node, ast.Name) and node.id in self.removed:
                 raise Unfit(node, f"`{node.id}` is used whole")
-            if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store):
-                if names(node.value, ast.Load) & self.forms.keys():
-                    raise Unfit(node, "an argument that is written to")
+            stored = isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store)
+            if stored and names(node.value, ast.Load) & self.forms.keys():
+                raise Unfit(node, "an argument that is written to")
         check_loops(tree, self.rows)
         return ast.fix_missing_locations(tree)
 
@@ -360,6 +366,7 @@ class Margins:
 
     def _places(self, low, high):
         """The text of a range, the same for all ways to write the number of coordinates."""
+        high = Put(self.sizes).visit(copy.deepcopy(high))
         text = text_of(high).replace(self.out, self.theta).replace(f"len({self.theta})", f"{self.theta}.size")
         return text_of(low), text.replace(f"{self.theta}.shape[0]", f"{self.theta}.size")
 

@@ -189,7 +189,7 @@ def _add_products(typingctx, panel, rows, at, x):
     return panel(Panel(8, 8), rows, types.uint64, _VECTOR), emit
 
 
-def _rows_times(a, b):
+def _rows_times(a, b, room=None):
     p, whole, rest = panel_zero(8, 8), b.size & ~7, b.size & 7
     for j in range(0, whole, 8):
         p = _add_products(p, a, j, load(b, j, 8))
@@ -203,11 +203,11 @@ def _is_plain(kind):
 
 
 @overload(dot)
-def _dot(a, b):
+def _dot(a, b, room=None):
     if isinstance(a, LaneRows) and _is_plain(b):
         return _rows_times
     if isinstance(b, LaneRows) and _is_plain(a):
-        return lambda a, b: dot(b, a)
+        return lambda a, b, room=None: dot(b, a)
     return None
 
 

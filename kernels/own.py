@@ -52,8 +52,8 @@ class Kernels(NamedTuple):
     """Compiled kernels.
 
     scalar: module of `own_simulator` or `own_pool`, one replicate at a time: all but `advance` in any case.
-    lanes: `advance` of `own_lanes_simulator`, replicates side by side; on a pool of (batch, weighted, features) that gives
-    (replicates of a block, `advance` of `own_lanes_pool`). None if the gradient does not work on lanes; reason: why.
+    lanes: `advance` of `own_lanes_simulator`, replicates side by side; on a pool of (batch, weighted, features, dimension)
+    that gives (replicates of a block, `advance` of `own_margins` or `own_lanes_pool`). None if the gradient does not work on lanes; reason: why.
     mean_hessian: of the mean loss, a function of (theta, params, out) for Python, or None.
     """
 
@@ -180,7 +180,7 @@ def _lanes(key, gradient, with_params):
 
 
 def _pool_lanes(key, gradient, with_params):
-    """(a function of (batch, weighted, features), "") for a pool, or (None, why it cannot be).
+    """(a function of (batch, weighted, features, dimension), "") for a pool, or (None, why it cannot be).
 
     A gradient that reads what it has written to `out` gets memory for it.
     """
@@ -214,7 +214,7 @@ def _pool_lanes(key, gradient, with_params):
 
 
 def _along_rows(key, gradient, with_params):
-    """(a function of whether there are weights that gives what `_pool_lanes` does, ""), or (None, why not)."""
+    """(a function of (weighted, features, dimension) that gives what that of `_pool_lanes` does, ""), or (None, why not)."""
 
     def rewritten():
         rewriting = Rewriting(8, rows=True)

@@ -93,7 +93,7 @@ def scale(theta, sample, out):
     d = theta.size - 1
     s = math.exp(-theta[d])
     r = 0.0
-    for x, t in zip(sample[1:], theta[:-1], strict=False):
+    for x, t in zip(sample[1:], theta[:-1]):  # noqa: B905
         r += x * t
     r = (sample[0] - r) * s
     for j in range(d):

@@ -14,15 +14,17 @@ def folder(tmp_path_factory):
     return make(tmp_path_factory.mktemp("own"))
 
 
-def the_same_alone(arm, pilot, kind):
-    """Where replicates that run side by side end; each alone ends at the same bits."""
+def the_same_alone(arm, pilot, kind, margins=False):
+    """Where replicates that run side by side end; each alone ends at the same bits, or `margins` in other orders."""
     from fastsgd.kernels.own import Functions
     from fastsgd.kernels.own import make as make_kernels
 
     assert pilot.kernels.lanes is not None, pilot.kernels.reason
     slow = make_kernels(kind, pilot.code.key, Functions(pilot.code.gradient), lanes=False)
     one = moved(arm, arms=2, pilot=replace(pilot, kernels=slow))
-    assert np.array_equal(one, moved(arm, arms=2))
+    found = moved(arm, arms=2)
+    # 40 contracting steps of a few dozen roundings each.
+    assert np.max(np.abs(one - found)) < 1e-13 if margins else np.array_equal(one, found)
     return one
 
 
@@ -34,7 +36,8 @@ def test_forms_of_a_gradient_on_a_pool(folder, gradient, design):
     own = {"kind": f"code.py:{gradient}", "dimension": 3, "data": {"file": "pool.npy"}}
     for batch in (2, 7):
         arm, problem = resolved(folder, own, design=design, batch=batch)
-        assert np.ptp(the_same_alone(arm, problem.pilot, POOL)) > 0.05
+        margins = gradient in ("logistic", "whole") and batch > 2
+        assert np.ptp(the_same_alone(arm, problem.pilot, POOL, margins)) > 0.05
 
 
 @pytest.mark.parametrize("design", ["antithetic", "control-variate", "fresh"])

@@ -12,7 +12,9 @@ The file is imported when a spec that names it is loaded; never from a stored ru
 `data`.
 
 Arithmetic on theta and sample is compiled for several replicates at once (`kernels/lane_source.py`); code that cannot be,
-for one at a time. Both give the same bits.
+for one at a time. Both give the same bits. A gradient on a pool that is a function of products of the sample with arrays,
+times the sample (and theta), such as that of any generalised linear model, is taken along the rows of the pool as our own
+(`kernels/lane_margins.py`), with sums in their order.
 """
 
 from __future__ import annotations

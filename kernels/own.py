@@ -53,7 +53,8 @@ class Kernels(NamedTuple):
 
     scalar: module of `own_simulator` or `own_pool`, one replicate at a time: all but `advance` in any case.
     lanes: `advance` of `own_lanes_simulator`, replicates side by side; on a pool of (batch, weighted, features, dimension)
-    that gives (replicates of a block, `advance` of `own_margins` or `own_lanes_pool`). None if the gradient does not work on lanes; reason: why.
+    that gives (replicates of a block, `advance` of `own_margins` or `own_lanes_pool`).
+        None if the gradient does not work on lanes; reason: why.
     mean_hessian: of the mean loss, a function of (theta, params, out) for Python, or None.
     """
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from fastsgd.analysis.arms import LIMIT
 from fastsgd.analysis.observed import Observed
 from fastsgd.analysis.prediction import Prediction
@@ -35,6 +37,26 @@ def lost_note(prediction: Prediction, observed: Observed) -> str | None:
         f"arm {prediction.model.arm}: {observed.diverged} of {observed.replicates} replicates diverged (first at step "
         f"{int(at.min())}) {cause}; values are over the survivors ({counts}) and not tested where some are missing"
     )
+
+
+def singular_note(prediction: Prediction, observed: Observed) -> list[str]:
+    """How many directions the rows of covariances and means leave out, and why."""
+    d, steps = prediction.model.dimension, np.flatnonzero(prediction.random)
+    ranks = [prediction.whitener(int(s)).shape[1] for s in steps if observed.count[s]]
+    if not ranks or min(ranks) == d:
+        return []
+    fewest, most = d - max(ranks), d - min(ranks)
+    left = f"{most}" if fewest == most else f"{fewest} to {most} (by step)"
+    what, within = "prediction of their variance is zero", "rounding"
+    if prediction.floors is not None:
+        what = f"first-order {what}"
+        largest = float(np.max(np.diagonal(prediction.path.covariance[steps[-1]])))
+        pilot = " and the error of the pilot" if "hessian_parts" in prediction.model.estimates else ""
+        within += (
+            f"{pilot} (at the last step below some {np.max(prediction.floors[steps[-1]]) / largest:.1g} of the largest)"
+        )
+    arm = prediction.model.arm
+    return [f"arm {arm}: {left} of {d} directions are not tested in covariances and means: the {what} within {within}"]
 
 
 def errors_text(predictions: Sequence[Prediction]) -> str:

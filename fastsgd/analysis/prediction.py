@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastsgd.analysis import path as paths
+from fastsgd.analysis import singular
 from fastsgd.analysis.model import Model
 from fastsgd.analysis.path import Path
 from fastsgd.analysis.pilot_errors import PilotErrors, pilot_errors
@@ -102,8 +103,20 @@ class Prediction:
         )
 
     def whitener(self, index: int) -> Array:
-        """`whitening.whitener` of the covariance at steps[index], float64[d, rank]; found once."""
-        return self.once(("whitener", index), lambda: whitener(self.covariance[index]))
+        """`whitening.whitener` of the covariance at steps[index], float64[d, rank]; found once.
+
+        Over the directions in which there is a prediction (`singular`).
+        """
+        return self.once(("whitener", index), lambda: self._whitener(index))
+
+    def _whitener(self, index: int) -> Array:
+        found = singular.whitener(self, index)
+        return whitener(self.covariance[index]) if found is None else found
+
+    @cached_property
+    def floors(self) -> Array | None:
+        """`singular.floors`."""
+        return singular.floors(self)
 
     def once(self, key: Any, make: Callable[[], T]) -> T:
         """make(), called the first time that `key` is asked for: many small runs may share one prediction."""

@@ -95,6 +95,7 @@ def evaluate(run: Any, assume: Sequence[str] = (), *, false_alarm: float = FALSE
             *notes.single_note(observed[0]),
             *remarks,
             *(line for line in lost if line),
+            *(line for p, o in pairs for line in notes.singular_note(p, o)),
             *notes.nonlinear_notes(predictions, rows),
             *time_average_notes(run, predictions),
         ),

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastsgd.analysis import singular
 from fastsgd.analysis.arms import differ_in_step_size_only, last_errors, limit_row, paired_row
 from fastsgd.analysis.pilot_errors import widened
 from fastsgd.analysis.prediction import Prediction
 from fastsgd.analysis.rows import Row
-from fastsgd.analysis.whitening import whitener
-from fastsgd.analysis.zscores import z_gamma, z_pearson3, z_sample_mean, z_student
+from fastsgd.analysis.zscores import z_exact, z_gamma, z_pearson3, z_sample_mean, z_student
 from fastsgd.theory import least_squares_stationary, transient
 from fastsgd.theory import time_averages as theory
 from fastsgd.theory.eigen import eigenbasis
@@ -151,7 +151,7 @@ def _law(prediction: Prediction, plan: theory.Sampling) -> theory.Averages | Non
     second = theory.averages(*found).second
     if not np.all(np.isfinite(second)) or not np.any(second):
         return None
-    whiten = whitener(second)
+    whiten = singular.restricted(prediction, second)
     forms = [model.metric, whiten @ whiten.T / whiten.shape[1], *_entries(model.dimension)]
     law = theory.averages(*found, np.stack(forms))
     return law if np.all(np.isfinite(law.variance)) and law.variance[0] > 0.0 else None
@@ -197,26 +197,30 @@ def _rows_of_arm(prediction: Prediction, seen: Averages, law: theory.Averages, p
     yield _risk_row(prediction, seen, law)
     if seen.counted < 1:
         return
-    whiten = prediction.once(("averages", "whitener", plan), partial(whitener, law.second))
+    whiten = prediction.once(("averages", "whitener", plan), partial(singular.restricted, prediction, law.second))
     rank = whiten.shape[1]
     size = float(np.sum((whiten @ whiten.T) * seen.second)) / rank
     yield _form_row(f"{arm}", "time-averaged covariance", size, law, 1, seen)
     apart = seen.mean - law.mean
-    root = prediction.once(("averages", "root", plan), partial(whitener, law.mean_covariance))
+    root = prediction.once(("averages", "root", plan), partial(singular.restricted, prediction, law.mean_covariance))
     distance = seen.counted * float(np.sum((root.T @ apart) ** 2)) / root.shape[1]
     z = z_gamma(root.shape[1] / 2, distance)
     yield Row(arm, "time-averaged mean", None, distance, math.sqrt(2 / root.shape[1]), 1.0, z, n, in_verdict=whole)
     names = prediction.model.dimension if prediction.model.dimension <= MOST_LISTED else 0
+    tested = singular.tested_coordinates(prediction)
     for k, (i, j) in enumerate(zip(*np.tril_indices(names), strict=True)):
         quantity = f"time-averaged second moment {i},{j}"
-        yield _form_row(arm, quantity, float(seen.second[i, j]), law, 2 + k, seen)
+        row = _form_row(arm, quantity, float(seen.second[i, j]), law, 2 + k, seen)
+        yield row if tested[i] and tested[j] else replace(row, in_verdict=False)
     yield from _correlation_row(prediction, seen, law, plan)
 
 
 def _form_row(arm: str, quantity: str, value: float, law: theory.Averages, index: int, seen: Averages) -> Row:
     """A quadratic form averaged over samples and replicates, its error from the predicted autocovariance."""
     expected, error = float(law.value[index]), math.sqrt(float(law.variance[index]) / seen.counted)
-    z = z_pearson3((value - expected) / error, float(law.skewness[index]) / math.sqrt(seen.counted))
+    z = z_exact(value, expected)
+    if error > 0.0:
+        z = z_pearson3((value - expected) / error, float(law.skewness[index]) / math.sqrt(seen.counted))
     tested = seen.whole and error < LARGEST_ERROR * math.sqrt(abs(_scale(law, index)))
     return Row(arm, quantity, None, value, error, expected, z, seen.replicates, in_verdict=tested)
 

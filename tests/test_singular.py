@@ -98,3 +98,43 @@ def test_a_pilot_makes_less_variance_by_chance_than_the_floor():
     # The law of e alone is a chi-square of one degree, 15.1 at the level of the floor and 0.45 in the median.
     assert max(shares) < 1.0
     assert 0.45 / 15.1 / 4 < np.median(shares) < 0.45 / 15.1, np.median(shares)
+
+
+OJA = """
+from numba import njit
+
+@njit
+def oja(theta, sample, out):
+    s = 2.0 * sample.normals[0] * theta[0] + sample.normals[1] * theta[1] + 0.5 * sample.normals[2] * theta[2]
+    out[0] = -s * (2.0 * sample.normals[0] - s * theta[0])
+    out[1] = -s * (sample.normals[1] - s * theta[1])
+    out[2] = -s * (0.5 * sample.normals[2] - s * theta[2])
+"""
+
+
+@pytest.mark.slow
+def test_principal_components_of_a_stream(tmp_path, monkeypatch):
+    """Along the optimum there is no noise. Single steps, the limit of step size 0 and time averages."""
+    (tmp_path / "code.py").write_text(OJA)
+    spec = {
+        "name": "oja", "seed": 3, "replicates": 256, "sampling": {"batch": 1}, "step": {"size": 0.004},
+        "problem": {
+            "kind": f"{tmp_path / 'code.py'}:oja", "dimension": 3, "normals": 3, "pilot": 2**18, "metric": "identity",
+            "guess": [0.9, 0.1, 0.1],
+        },
+        "record": {"steps": [1000, 2000], "average": {"burn_in": 1000}},
+    }  # fmt: skip
+    single = fastsgd.run(spec, tmp_path / "single.h5")
+    arms = {"arms": {"whole": {}, "half": {"step.size": 0.002}}, "record": {"steps": [1000, 2000]}}
+    limit = fastsgd.run(spec | arms, tmp_path / "arms.h5")
+    report = fastsgd.ratio(single)
+    assert report.consistent, report.to_text(full=True)
+    assert len(left_out(report)) == 1
+    tested = {row.quantity for row in report.rows if row.in_verdict}
+    assert tested >= {"covariance", "mean", "time-averaged covariance", "time-averaged second moment 1,1"}
+    assert "time-averaged second moment 0,0" not in tested
+    extrapolated = fastsgd.ratio(limit)
+    assert extrapolated.consistent and len(left_out(extrapolated)) == 2, extrapolated.to_text(full=True)
+    assert fastsgd.ratio(single, ["sampling.batch=2"]).inconsistent
+    monkeypatch.setattr(singular, "whitener", lambda prediction, index: None)
+    assert all(r.z > 10 for r in fastsgd.ratio(single).rows if r.quantity == "covariance")

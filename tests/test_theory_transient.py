@@ -177,3 +177,14 @@ def test_malformed_schedules_and_steps():
     ]:
         with pytest.raises(ValueError, match=message):
             call(etas, steps)
+
+
+def test_a_risk_that_nearly_overflows():
+    """Steps on the way to overflow: no warning (an error here), and no nan where 30 digits need more room."""
+    metric, size = np.array([[2.0, -1.0], [-1.0, 1.0]]), 10.0 ** np.arange(140, 308, 6)
+    covariance = np.array([[1.0, 1.4], [1.4, 2.0]]) * size[:, None, None]
+    found = transient.risk(metric, np.zeros((len(size), 2)), covariance)
+    np.testing.assert_allclose(found / size, 1.2, rtol=1e-14)
+    flat = np.array([[1.0, 1.0], [1.0, 1.0]]), np.array([[1.0, -0.9999], [-0.9999, 1.0]])
+    found = transient.risk(flat[0], np.zeros((len(size), 2)), flat[1] * size[:, None, None])
+    np.testing.assert_allclose(found / size, 2e-4, rtol=1e-10)

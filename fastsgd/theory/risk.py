@@ -24,12 +24,13 @@ def risk(F: ArrayLike, mean: ArrayLike, cov: ArrayLike) -> Array:
     `transient.risks` or `lyapunov.stationary_risk`, which do not pass through it.
     """
     metric, m, C = _moments(F, mean, cov)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         value = np.einsum("ij,...ij->...", metric, C) + np.einsum("...i,ij,...j->...", m, metric, m)
         size = np.linalg.norm(metric) * (np.linalg.norm(C, axis=(-1, -2)) + np.sum(m * m, axis=-1))
         if np.any(np.isfinite(value) & (np.abs(value) < CANCELS * size)):
             turned = _product.accurate(m.reshape(-1, m.shape[-1]), metric).reshape(m.shape)
-            value = _product.inner(metric, C, (-2, -1)) + _product.inner(turned, m)
+            accurate = _product.inner(metric, C, (-2, -1)) + _product.inner(turned, m)
+            value = np.where(np.isfinite(accurate), accurate, value)  # splitting overflows some digits earlier
     return _or_infinite(value, C)
 
 

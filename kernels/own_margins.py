@@ -54,8 +54,6 @@ def advance(block, delta, row, optimum, params, pool, features, far, pitch, inde
     sums, g = workspace(EXTRAS), workspace(room)
     centre[:d] = optimum
     ahead = _2 if np.uint64(size[first, 0]) * width < _8 * _NEAR else _1
-    # Places depend on sizes and params alone.
-    _, _, low, high, start, places = margins(borrow(theta, 0, d), eight_rows(flat, width, index, _0, FEATURES), params)
     for pair in range(first, first + here, 2):
         alive = min(2, first + here - pair)
         for a in range(arms):
@@ -64,6 +62,9 @@ def advance(block, delta, row, optimum, params, pool, features, far, pitch, inde
                 for j in range(d):
                     state[at + j] = delta[a, row + pair + v, j]
                     theta[at + j] = optimum[j] + delta[a, row + pair + v, j]
+        # Places depend on sizes and params alone; the gradient is asked at an iterate, since it may not end elsewhere.
+        any_rows = eight_rows(flat, width, index, np.uint64(pair * steps) * pitch, FEATURES)
+        _, _, low, high, start, places = margins(borrow(theta, 0, d), any_rows, params)
         for k in range(steps):
             most = np.uint64(size[pair, k])
             if WEIGHTED:

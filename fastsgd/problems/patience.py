@@ -7,6 +7,7 @@ Python is stopped.
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import os
 import queue
 import sys
@@ -24,7 +25,16 @@ Value = TypeVar("Value")
 VARIABLE = "FASTSGD_PATIENCE"
 _TICK = 0.25  # seconds between looks at a call
 _SECONDS, _FACTOR = 60.0, 20.0  # a call has no end if it takes longer than both, the latter times what it should
-_OURS = tuple(str(Path(__file__).parents[n]) + os.sep for n in (1, 2))  # code that calls a kernel: fastsgd, its kernels
+
+
+def _folders() -> tuple[str, ...]:
+    """Of code that calls a kernel: fastsgd and its kernels, and nothing that is installed beside them, such as a compiler."""
+    kernels = importlib.util.find_spec("fastsgd.kernels")
+    assert kernels is not None and kernels.origin is not None
+    return tuple(str(folder) + os.sep for folder in (Path(__file__).parents[1], Path(kernels.origin).parent))
+
+
+_OURS = _folders()
 
 
 class TooLong(Exception):

@@ -121,10 +121,9 @@ def test_a_guard_waits_for_what_takes_as_long_as_it_should(monkeypatch):
 
 
 def test_a_compiler_is_not_taken_for_a_kernel():
+    import fastsgd.kernels
     import llvmlite
     import numba
-
-    import fastsgd.kernels
 
     assert all(m.__file__.startswith(patience._OURS) for m in (fastsgd, fastsgd.kernels))
     assert not any(m.__file__.startswith(patience._OURS) for m in (numba, llvmlite, np))

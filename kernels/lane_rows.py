@@ -69,21 +69,22 @@ def eight_rows(typingctx, pool, width, numbers, at, size):
     return LANE_ROWS(pool, types.uint64, numbers, types.uint64, types.intp), emit
 
 
-@intrinsic
-def fetch_line(typingctx, rows, at):
-    """Ask for the cache lines that hold element `at` of the rows; changes no value."""
+@intrinsic(prefer_literal=True)
+def fetch_line(typingctx, rows, at, level):
+    """Ask for the cache lines that hold element `at` of the rows, into a level (1 or 2, a constant); changes no value."""
+    near = 4 - level.literal_value
 
     def emit(context, builder, sig, args):
         kind = ir.IntType(8).as_pointer()
         function = builder.module.declare_intrinsic(
             "llvm.prefetch.p0i8", (), ir.FunctionType(ir.VoidType(), [kind, _I32, _I32, _I32])
         )
-        read, keep, data_cache = (ir.Constant(_I32, v) for v in (0, 3, 1))
+        read, keep, data_cache = (ir.Constant(_I32, v) for v in (0, near, 1))
         for row in _pointers(context, builder, args[0]):
             builder.call(function, [builder.bitcast(builder.gep(row, [args[1]]), kind), read, keep, data_cache])
         return context.get_dummy_value()
 
-    return types.void(rows, types.uint64), emit
+    return types.void(rows, types.uint64, level), emit
 
 
 # ---- elements and parts ----------------------------------------------------------------------------------------------

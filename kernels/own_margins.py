@@ -32,10 +32,14 @@ def _lanes_added(x, at):
 
 
 @inline
-def _fetch(flat, width, index, at):
+def _fetch(flat, width, index, at, far):
+    """Ask for eight rows. From behind the second level (far) more lines are on their way at once into that than the first."""
     rows = eight_rows(flat, width, index, at, FEATURES)
     for j in range(_0, width, _8):
-        fetch_line(rows, j)
+        if far:
+            fetch_line(rows, j, 2)
+        else:
+            fetch_line(rows, j, 1)
 
 
 @parallel
@@ -79,7 +83,7 @@ def advance(block, delta, row, optimum, params, pool, features, far, pitch, inde
                     for v in range(alive):
                         place = np.uint64((pair + v) * steps + k) * pitch + i
                         if ask:
-                            _fetch(flat, width, index, place + ahead * pitch)
+                            _fetch(flat, width, index, place + ahead * pitch, far)
                         rows = eight_rows(flat, width, index, place, FEATURES)
                         others, s, _, _, _, _ = margins(
                             borrow(theta, (v * arms + a) * room, d), rows, params

@@ -1,4 +1,5 @@
-"""Makes the small run files of tests/files anew, with what they say: only for a new format version, under a new name."""
+"""Makes the small run files of tests/files anew, with what they say: only for a new version of the format or of
+the random numbers, under new names."""
 
 import json
 import sys
@@ -7,6 +8,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import kinds
+from fastsgd.kernels import STREAM_VERSION
 
 import fastsgd
 from fastsgd import plan
@@ -49,7 +51,7 @@ def main():
     place = HERE / "content.json"
     found = json.loads(place.read_text()) if place.exists() else {}
     for name in ("arms", "glm", "unfinished"):
-        path = HERE / f"v{FORMAT_VERSION}-{name}.h5"
+        path = HERE / f"v{FORMAT_VERSION}-{STREAM_VERSION}-{name}.h5"
         spec = kinds.spec("quadratic" if name == "unfinished" else name, HERE)
         spec = spec | {"replicates": 150, "record": {"steps": [0, 3, 40], "trajectories": 5}}
         unfinished(spec, path) if name == "unfinished" else fastsgd.run(spec, path, threads=1)

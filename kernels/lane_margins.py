@@ -373,17 +373,12 @@ class Margins:
     def _write_one(self, node, where, op):
         if op is not None:
             raise Unfit(node, "`out` is read")
-        if names(where, ast.Load) - {self.theta, self.sample} and not self._known(where):
-            raise Unfit(node, "an element of `out` at a place that changes")
         key = text_of(where)
         if key in self.places and self.places[key][1] != self.wrote:
             raise Unfit(node, "one element of `out` in several places")
         which = list(self.places).index(key) if key in self.places else len(self.places)
         self.places[key] = where, self.wrote
         return [let(f"{_E}{which}", node.value, node)]
-
-    def _known(self, where):
-        return all(self.stored.get(name, 0) <= 1 for name in names(where, ast.Load))
 
 
 class _Sums(ast.NodeTransformer):

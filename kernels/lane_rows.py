@@ -17,7 +17,7 @@ from numba.core.extending import intrinsic, models, overload_attribute, register
 
 from ._jit import inline, overload
 from .lane_terms import dot
-from .lanes import lane_sums
+from .lanes import ask_for, lane_sums
 from .vector import Panel, Vector, _as_vector, _call, load, panel_zero
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
@@ -72,16 +72,10 @@ def eight_rows(typingctx, pool, width, numbers, at, size):
 @intrinsic(prefer_literal=True)
 def fetch_line(typingctx, rows, at, level):
     """Ask for the cache lines that hold element `at` of the rows, into a level (1 or 2, a constant); changes no value."""
-    near = 4 - level.literal_value
 
     def emit(context, builder, sig, args):
-        kind = ir.IntType(8).as_pointer()
-        function = builder.module.declare_intrinsic(
-            "llvm.prefetch.p0i8", (), ir.FunctionType(ir.VoidType(), [kind, _I32, _I32, _I32])
-        )
-        read, keep, data_cache = (ir.Constant(_I32, v) for v in (0, near, 1))
-        for row in _pointers(context, builder, args[0]):
-            builder.call(function, [builder.bitcast(builder.gep(row, [args[1]]), kind), read, keep, data_cache])
+        rows = _pointers(context, builder, args[0])
+        ask_for(builder, (builder.gep(row, [args[1]]) for row in rows), level.literal_value)
         return context.get_dummy_value()
 
     return types.void(rows, types.uint64, level), emit

@@ -9,18 +9,24 @@ from .vector import Vector, _as_vector, _call, _pointer, _splat
 _I32 = ir.IntType(32)
 
 
+def ask_for(builder, pointers, level):
+    """Ask for the cache lines at pointers, into a level (1 or 2); changes no value."""
+    kind = ir.IntType(8).as_pointer()
+    function = builder.module.declare_intrinsic(
+        "llvm.prefetch.p0i8", (), ir.FunctionType(ir.VoidType(), [kind, _I32, _I32, _I32])
+    )
+    read, keep, data_cache = (ir.Constant(_I32, v) for v in (0, 4 - level, 1))
+    for pointer in pointers:
+        builder.call(function, [builder.bitcast(pointer, kind), read, keep, data_cache])
+
+
 @intrinsic(prefer_literal=True)
 def prefetch(typingctx, array, index, level):
     """Ask for the cache line that holds element `index` of a flat array, into a level (1 or 2); changes no value."""
-    near = 4 - level.literal_value
 
     def emit(context, builder, sig, args):
         data = context.make_array(sig.args[0])(context, builder, args[0]).data
-        pointer = builder.bitcast(builder.gep(data, [args[1]]), ir.IntType(8).as_pointer())
-        kind = ir.FunctionType(ir.VoidType(), [pointer.type, _I32, _I32, _I32])
-        function = builder.module.declare_intrinsic("llvm.prefetch.p0i8", (), kind)
-        read, keep, data_cache = (ir.Constant(_I32, v) for v in (0, near, 1))
-        builder.call(function, [pointer, read, keep, data_cache])
+        ask_for(builder, [builder.gep(data, [args[1]])], level.literal_value)
         return context.get_dummy_value()
 
     return types.void(array, types.uint64, level), emit
@@ -173,14 +179,8 @@ def prefetch_rows(typingctx, array, rows, column):
     """Ask for the cache lines that hold array[rows[i] + column], i < 8; changes no value."""
 
     def emit(context, builder, sig, args):
-        kind = ir.IntType(8).as_pointer()
-        function = builder.module.declare_intrinsic(
-            "llvm.prefetch.p0i8", (), ir.FunctionType(ir.VoidType(), [kind, _I32, _I32, _I32])
-        )
-        read, keep, data_cache = (ir.Constant(_I32, v) for v in (0, 3, 1))
-        for i in range(8):
-            pointer = _row(context, builder, sig.args[0], args[0], sig.args[1], args[1], args[2], i)
-            builder.call(function, [builder.bitcast(pointer, kind), read, keep, data_cache])
+        where = (_row(context, builder, sig.args[0], args[0], sig.args[1], args[1], args[2], i) for i in range(8))
+        ask_for(builder, where, 1)
         return context.get_dummy_value()
 
     return types.void(array, rows, types.uint64), emit

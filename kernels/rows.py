@@ -7,6 +7,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.core.extending import intrinsic
 
+from .lanes import ask_for
 from .vector import Panel, Vector, _call
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
@@ -36,14 +37,8 @@ def fetch_eight(typingctx, pool, ring, at, lines):
     count = lines.literal_value
 
     def emit(context, builder, sig, args):
-        kind = ir.IntType(8).as_pointer()
-        prefetch = builder.module.declare_intrinsic(
-            "llvm.prefetch.p0i8", (), ir.FunctionType(ir.VoidType(), [kind, _I32, _I32, _I32])
-        )
-        read, keep, data_cache = (ir.Constant(_I32, v) for v in (0, 3, 1))
-        for row in _starts(context, builder, (args[0], pool), (args[1], ring), args[2], count):
-            for line in range(count):
-                builder.call(prefetch, [builder.bitcast(_along(builder, row, 8 * line), kind), read, keep, data_cache])
+        rows = _starts(context, builder, (args[0], pool), (args[1], ring), args[2], count)
+        ask_for(builder, (_along(builder, row, 8 * line) for row in rows for line in range(count)), 1)
         return context.get_dummy_value()
 
     return types.void(pool, ring, types.uint64, lines), emit

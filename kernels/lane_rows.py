@@ -25,7 +25,7 @@ _VECTOR = Vector("f", 8)
 
 
 class LaneRows(types.Type):
-    """Eight rows of `size` doubles; there are readable ones up to a whole vector behind the last."""
+    """Eight rows of `size` doubles; nothing is read behind the last."""
 
     def __init__(self):
         super().__init__(name="LaneRows")
@@ -150,38 +150,52 @@ def _length(rows):
 # ---- products --------------------------------------------------------------------------------------------------------
 
 
-@intrinsic(prefer_literal=True)
-def _first(typingctx, array, at, count):
-    """`count` < 8 elements of a flat array from `at` on, and zeros."""
+def _first_lanes(builder, count):
+    """The mask of the first `count` of eight lanes."""
+    lanes = ir.Constant(ir.VectorType(_I64, 8), list(range(8)))
+    start = builder.insert_element(ir.Constant(lanes.type, ir.Undefined), count, ir.Constant(_I32, 0))
+    many = builder.shuffle_vector(start, start, ir.Constant(ir.VectorType(_I32, 8), [0] * 8))
+    return builder.icmp_unsigned("<", lanes, many)
 
-    def emit(context, builder, sig, args):
-        data = context.make_array(sig.args[0])(context, builder, args[0]).data
-        kind = _VECTOR.llvm.as_pointer()
-        mask_kind = ir.VectorType(ir.IntType(1), 8)
-        lanes = ir.Constant(ir.VectorType(_I64, 8), list(range(8)))
-        start = builder.insert_element(ir.Constant(lanes.type, ir.Undefined), args[2], ir.Constant(_I32, 0))
-        many = builder.shuffle_vector(start, start, ir.Constant(ir.VectorType(_I32, 8), [0] * 8))
-        mask = builder.icmp_unsigned("<", lanes, many)
-        function = builder.module.declare_intrinsic(
-            "llvm.masked.load.v8f64.p0v8f64", (), ir.FunctionType(_VECTOR.llvm, [kind, _I32, mask_kind, _VECTOR.llvm])
-        )
-        pointer = builder.bitcast(builder.gep(data, [args[1]]), kind)
-        return builder.call(function, [pointer, ir.Constant(_I32, 8), mask, ir.Constant(_VECTOR.llvm, None)])
 
-    return _VECTOR(array, types.uint64, types.uint64), emit
+def _masked(builder, pointer, at, mask):
+    """The elements of a mask from `at` on, and zeros: what stands in the others' places may be no number, or no memory."""
+    kind, mask_kind = _VECTOR.llvm.as_pointer(), ir.VectorType(ir.IntType(1), 8)
+    function = builder.module.declare_intrinsic(
+        "llvm.masked.load.v8f64.p0v8f64", (), ir.FunctionType(_VECTOR.llvm, [kind, _I32, mask_kind, _VECTOR.llvm])
+    )
+    place = builder.bitcast(builder.gep(pointer, [at]), kind)
+    return builder.call(function, [place, ir.Constant(_I32, 8), mask, ir.Constant(_VECTOR.llvm, None)])
+
+
+def _with_products(builder, panel, parts, x):
+    for i, part in enumerate(parts):
+        total = _call(builder, "fma", _VECTOR.llvm, [part, x, builder.extract_value(panel, i)])
+        panel = builder.insert_value(panel, total, i)
+    return panel
 
 
 @intrinsic
 def _add_products(typingctx, panel, rows, at, x):
     def emit(context, builder, sig, args):
-        value = args[0]
-        for i, row in enumerate(_pointers(context, builder, args[1])):
-            part = _vector_at(builder, row, args[2])
-            total = _call(builder, "fma", _VECTOR.llvm, [part, args[3], builder.extract_value(value, i)])
-            value = builder.insert_value(value, total, i)
-        return value
+        pointers = _pointers(context, builder, args[1])
+        return _with_products(builder, args[0], (_vector_at(builder, row, args[2]) for row in pointers), args[3])
 
     return panel(Panel(8, 8), rows, types.uint64, _VECTOR), emit
+
+
+@intrinsic
+def _add_last_products(typingctx, panel, rows, at, x, count):
+    """As `_add_products`, of `count` < 8 elements of the rows and of a flat array."""
+
+    def emit(context, builder, sig, args):
+        mask = _first_lanes(builder, args[4])
+        data = context.make_array(sig.args[3])(context, builder, args[3]).data
+        pointers = _pointers(context, builder, args[1])
+        parts = (_masked(builder, row, args[2], mask) for row in pointers)
+        return _with_products(builder, args[0], parts, _masked(builder, data, args[2], mask))
+
+    return panel(Panel(8, 8), rows, types.uint64, x, types.uint64), emit
 
 
 def _rows_times(a, b, room=None):
@@ -189,7 +203,7 @@ def _rows_times(a, b, room=None):
     for j in range(0, whole, 8):
         p = _add_products(p, a, j, load(b, j, 8))
     if rest > 0:
-        p = _add_products(p, a, whole, _first(b, whole, rest))
+        p = _add_last_products(p, a, whole, b, rest)
     return lane_sums(p)
 
 

@@ -9,7 +9,7 @@ from fastsgd.kernels.lane_rows import LANE_ROWS
 from fastsgd.kernels.lane_source import Unfit
 from fastsgd.kernels.own import POOL, Functions, make
 from fastsgd.kernels.own_rewrite import Rewriting
-from margin_code import ALONG, TURNED, intercept, loops, scale
+from margin_code import ALONG, TURNED, intercept, loops, scale, survival
 from numba import types
 from numba.core.errors import TypingError
 
@@ -114,6 +114,23 @@ def test_rows_of_every_number_of_cache_lines(d):
     samples, optimum, start = pool(loops, d)
     found = moved(pilot_of(loops, samples), optimum, start, 9)
     assert distance(found, plain(loops, samples, optimum, start, 9)) < 5 * ROUNDING
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("gradient", [loops, survival], ids=lambda g: g.__name__)
+def test_nothing_beside_what_a_gradient_reads_counts(gradient):
+    samples, optimum, start = pool(gradient, 17)
+    expected = plain(gradient, samples, optimum, start, 16)
+    pilot = pilot_of(gradient, samples)
+    (n, p), width = samples.shape, pilot.packed.shape[1]
+    memory = np.full((n + 2) * width, np.nan)
+    skip = (-memory.ctypes.data // 8) % 8
+    rows = memory[skip : skip + n * width].reshape(n, width)
+    rows[:, :p] = samples
+    pilot.__dict__["packed"] = rows
+    assert distance(moved(pilot, optimum, start, 16), expected) < ROUNDING
+    rows[-1, p - 1] = np.nan  # control: the last number of the last sample is read
+    assert not distance(moved(pilot, optimum, start, 16), expected) < ROUNDING
 
 
 @pytest.mark.slow

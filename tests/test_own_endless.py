@@ -222,3 +222,60 @@ def test_a_sweep_tells_the_cell_that_has_no_end_and_goes_on(tmp_path):
     )
     states = {cell.file: cell.state for cell in fastsgd.open_sweep(tmp_path / "study").cells}
     assert states == {"size=0.01.h5": "finished", "size=0.6.h5": "failed", "size=0.02.h5": "finished"}
+
+
+DRAWS = """
+from numba import njit
+from fastsgd.stream import below, uniform
+
+@njit
+def endless(n, b, stream, indices):
+    k = 0
+    while k < b:
+        if below(stream, n) < 0:
+            k += 1
+
+@njit
+def seldom(n, b, stream, indices):               # without end in two batches of a million
+    for i in range(b):
+        indices[i] = below(stream, n)
+    rare = uniform(stream) < 2e-6
+    while rare:
+        if indices[0] < 0:
+            break
+"""
+OF_DRAWS = """
+seed = 1
+replicates = 4096
+problem = {{kind = "glm", family = "linear", data = {{generate = {{samples = 50, dimension = 2, seed = 1}}}}}}
+sampling = {{design = "code.py:{}", batch = 2, pilot = 1024}}
+step = {{size = 0.05}}
+record = {{steps = [1000]}}
+"""
+IMPATIENT = """
+import sys
+from fastsgd.problems import own_design_check as check
+check._PLAIN, check._COMPILED = 0.5, 1.0
+from fastsgd.cli.entry import main
+main()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["endless", "seldom"])
+def test_a_draw_function_without_end(tmp_path, name):
+    (tmp_path / "code.py").write_text(DRAWS)
+    (tmp_path / "spec.toml").write_text(OF_DRAWS.format(name))
+    (tmp_path / "program.py").write_text(IMPATIENT)
+    ended = subprocess.run(
+        [sys.executable, "program.py", "run", "spec.toml", "-o", "run.h5"], cwd=tmp_path, text=True,
+        env=os.environ | {"FASTSGD_PATIENCE": "1"}, capture_output=True, timeout=200,
+    )  # fmt: skip
+    (line,) = [line for line in ended.stderr.splitlines() if line.startswith("error")]
+    if name == "endless":
+        assert ended.returncode == 2 and not (tmp_path / "run.h5").exists(), ended
+        assert "got endless of code.py, which has not ended after 1 s for four batches (Python was in line " in line
+    else:
+        step = fastsgd.open_run(tmp_path / "run.h5").progress.wave_step
+        assert ended.returncode == 1 and 0 < step < 1000, ended
+        assert "seldom of code.py, at steps " in line and f"saved as of step {step} " in line

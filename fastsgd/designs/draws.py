@@ -13,12 +13,21 @@ _BITS = 2**64
 
 @dataclass(frozen=True, eq=False)
 class OwnDraws:
-    """A user's draw function: module of `kernels.own_draws`, code of its weights, params float64[m], table of weights."""
+    """A user's draw function.
+
+    Attributes:
+        kernels: module of `kernels.own_draws`.
+        how: code of its weights. params: float64[m]. table: of weights.
+        guard: what all calls of the kernels go through, as `problems.patience.Guard`; a unit of work is a batch.
+        name: the function's, with its file if it has one.
+    """
 
     kernels: Any
     how: int
     params: NDArray[np.float64]
     table: NDArray[np.float64]
+    guard: Any
+    name: str
 
 
 @dataclass(frozen=True, eq=False)

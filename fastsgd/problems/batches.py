@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -68,7 +69,9 @@ class Sampler:
                 raise InputError("the code of sampling.design is not at hand; name its Python file")
             _, replicate, step, *_, size = address_and_memory
             arguments = draws.n, draws.b, draws.most, own.how, own.params, own.table
-            own.kernels.fill(tasks, tasks, np.uint64(0), *arguments, *address_and_memory)
+            where = place_of(int(replicate), len(size), int(step), size.shape[1])
+            call = partial(own.kernels.fill, tasks, tasks, np.uint64(0), *arguments, *address_and_memory)
+            own.guard(call, size.size, f"{own.name}, at {where},")
             if size.min() < 0:
                 r, k = (int(i) for i in np.unravel_index(np.argmin(size), size.shape))
                 raise RunError(
@@ -108,6 +111,12 @@ class Sampler:
         if self._memory is None or len(self._memory[0]) < wanted:
             self._memory = np.zeros(wanted, np.uint32), np.zeros(wanted)
         return self._memory
+
+
+def place_of(first_replicate: int, replicates: int, first_step: int, steps: int) -> str:
+    """Steps, counted from 1, and replicates, counted from 0, of a part of a run, for messages."""
+    which = f"steps {first_step + 1} to {first_step + steps}" if steps > 1 else f"step {first_step + 1}"
+    return f"{which} of replicates {first_replicate} to {first_replicate + replicates - 1}"
 
 
 def fault(code: int, draws: Draws) -> str:

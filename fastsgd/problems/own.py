@@ -30,10 +30,10 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from fastsgd.designs import Pool, Simulation
-from fastsgd.errors import InputError, NotEnding
+from fastsgd.errors import InputError
 from fastsgd.problems import remembered
 from fastsgd.problems.base import Arm, Array, Problem
-from fastsgd.problems.batches import Part, sampler_of
+from fastsgd.problems.batches import Part, place_of, sampler_of
 from fastsgd.problems.matrices_check import check_file
 from fastsgd.problems.own_code import at_hand, code_of
 from fastsgd.problems.pilot import Geometry, Pilot, Wrong
@@ -198,17 +198,8 @@ class OwnStepper:
         pilot, work = self._pilot, delta.shape[0] * delta.shape[1] * sizes.shape[1] * self._batch
         assert pilot is not None, "its code is not at hand"
         address = seed, first_replicate, first_step
-        try:
-            pilot.guard(lambda: self._advance(pilot, delta, sizes, *address), work)
-        except NotEnding as error:
-            steps = (
-                f"steps {first_step + 1} to {first_step + sizes.shape[1]}"
-                if sizes.shape[1] > 1
-                else f"step {first_step + 1}"
-            )
-            raise NotEnding(
-                f"{pilot.name}, at {steps} of replicates {first_replicate} to {first_replicate + delta.shape[1] - 1}, {error}"
-            ) from None
+        where = place_of(first_replicate, delta.shape[1], first_step, sizes.shape[1])
+        pilot.guard(lambda: self._advance(pilot, delta, sizes, *address), work, f"{pilot.name}, at {where},")
 
     def _advance(
         self, pilot: Pilot, delta: Array, sizes: Array, seed: int, first_replicate: int, first_step: int

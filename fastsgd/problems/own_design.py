@@ -10,17 +10,19 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastsgd.designs import Draws, OwnDesign, Pool
 from fastsgd.designs.draws import OwnDraws
-from fastsgd.errors import InputError
+from fastsgd.errors import InputError, NotEnding
 from fastsgd.problems.base import Array
-from fastsgd.problems.own_code import file_of, place_in
+from fastsgd.problems.own_code import file_of, place_in, plain
 from fastsgd.problems.own_design_code import DesignCode, at_hand, code_of
+from fastsgd.problems.patience import Guard
 
 if TYPE_CHECKING:
     from fastsgd.spec import Spec
@@ -33,6 +35,7 @@ _MOST, _FEWEST, _WORK = 2**18, 2**10, 2**31  # batches of a pilot, and the multi
 # A spec is checked and predicted arm by arm, and again by every command of a process.
 _checked: list[str] = []
 _covariances: dict[str, tuple[Array, Array | None]] = {}
+_guards: dict[tuple[str, int], Guard] = {}
 
 
 @dataclass(frozen=True)
@@ -60,13 +63,23 @@ class Ready:
         return make_draws(self.code.key, self.design.draw)
 
     @property
+    def guard(self) -> Guard:
+        """The same for all of a draw function with a size of batches."""
+        return _guards.setdefault((self.code.key, self.b), Guard())
+
+    @property
+    def name(self) -> str:
+        file = self.code.file
+        return getattr(plain(self.design.draw), "__name__", "draw") + ("" if file is None else f" of {Path(file).name}")
+
+    @property
     def arguments(self) -> tuple[Any, ...]:
         """What all kernels of `own_draws` take."""
         return self.n, self.b, self.most, self.how, self.params, self.table
 
     @property
     def draws(self) -> Draws:
-        own = OwnDraws(self.kernels, self.how, self.params, self.table)
+        own = OwnDraws(self.kernels, self.how, self.params, self.table, self.guard, self.name)
         return Draws("own", self.n, self.b, self.most, own=own)
 
     def called(self, what: str, function: Callable[..., Any], *arguments: Any, shape: tuple[int, ...]) -> Array:
@@ -306,7 +319,12 @@ def _drawn(ready: Ready, parts: int, first: int, ahead: int) -> Iterator[tuple[s
         rows = slice(start, min(start + together, parts))
         size = np.zeros((rows.stop - start, ahead), np.int64)
         tasks, at = min(len(size), 8 * numba.get_num_threads()), (zero, np.uint64(start), np.uint64(first), pitch)
-        ready.kernels.fill(tasks, tasks, PILOT, *ready.arguments, *at, index, weight, size)
+        call = partial(ready.kernels.fill, tasks, tasks, PILOT, *ready.arguments, *at, index, weight, size)
+        what = f"sampling.design must name a draw function that ends, got {ready.name}, which in batches before the run"
+        try:
+            ready.guard(call, size.size, what)
+        except NotEnding as error:
+            raise ValueError(str(error)) from None
         if size.min() < 0:
             raise ValueError(f"{fault(int(size.min()), ready.draws)} in a batch before the run; correct it")
         yield rows, (pitch, index, weight, size)

@@ -8,6 +8,7 @@ at which one right design in a million is refused.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,14 @@ from fastsgd.designs import Pool
 from fastsgd.problems.base import Array
 from fastsgd.problems.own_code import file_of, place_in
 from fastsgd.problems.own_design import Ready, Sums, claimed, default_pilot, pilot
+from fastsgd.problems.patience import TooLong, patiently
 
 _PARTS, _BATCHES, _LIMIT = 64, 2**16, 7.0
 _TRIED, _SECONDS = 64, 0.3
+_PLAIN, _COMPILED = (
+    5.0,
+    20.0,
+)  # seconds for a batch as plain Python, which is then left to compiled code, and for two of that
 _LONGEST, _PATIENCE = 10.0, 240.0  # seconds for the batches of a check, and for a pilot that nobody asked for
 _COUNTED = 64  # draws that a bin of samples should have
 _BINS = 2**14
@@ -27,8 +33,7 @@ _REMEDY = "correct draw or its weights"
 
 def check(ready: Ready, pool: Pool, batches: int | None) -> None:
     """Raises ValueError, one line, at the first thing that is wrong. batches: `sampling.pilot`."""
-    _tried(ready)
-    _compiles(ready)
+    _compiles(ready, _ends(ready))
     exact = claimed(ready, pool)
     g = np.ascontiguousarray(pool.gradients)
     d, wanted = g.shape[1], default_pilot(ready, g.shape[1])
@@ -47,12 +52,22 @@ def check(ready: Ready, pool: Pool, batches: int | None) -> None:
         )
 
 
-def _tried(ready: Ready) -> None:
-    """The draw function as plain Python: an index out of bounds, a typing error."""
+def _ends(ready: Ready) -> str:
+    """`_tried`; where in a file it still was after some seconds, if it was. Raises ValueError."""
     from fastsgd.kernels.own_rewrite import Rewriting
     from fastsgd.kernels.own_stream import stream
 
-    function, file = Rewriting(lanes=0, compiled=False).function(ready.design.draw), ready.code.file
+    file = file_of(ready.design.draw, ready.code.file)
+    function = Rewriting(lanes=0, compiled=False).function(ready.design.draw)
+    try:
+        patiently(lambda: _tried(ready, function, stream), _PLAIN, file)
+    except TooLong as late:
+        return "" if late.line is None or file is None else f" (Python was in line {late.line})"
+    return ""
+
+
+def _tried(ready: Ready, function: Callable[..., Any], stream: Callable[[int, int], Any]) -> None:
+    """The draw function as plain Python: an index out of bounds, a typing error."""
     begun = time.perf_counter()
     for i in range(_TRIED):
         indices, weights = np.full(ready.most, -1, np.int64), np.zeros(ready.most)
@@ -61,7 +76,7 @@ def _tried(ready: Ready) -> None:
             with np.errstate(all="ignore"):
                 size = function(ready.n, ready.b, stream(0, i), *more)
         except Exception as error:
-            where = file_of(ready.design.draw, file)
+            where = file_of(ready.design.draw, ready.code.file)
             said = f"{type(error).__name__}: {' '.join(str(error).split())}{place_in(error, where)}"
             if isinstance(error, IndexError | NameError):
                 raise ValueError(
@@ -77,24 +92,35 @@ def _tried(ready: Ready) -> None:
             return
 
 
-def _compiles(ready: Ready) -> None:
-    """One batch twice from the same address, compiled."""
+def _compiles(ready: Ready, place: str) -> None:
+    """One batch twice from the same address, compiled; place: where plain Python was when it was given up."""
     from numba.core.errors import NumbaError
 
     from fastsgd.kernels.own import explain
 
-    pitch, found = np.uint64(ready.most), []
-    for _ in range(2):
-        index, weight, size = np.zeros(2 * ready.most, np.uint32), np.zeros(2 * ready.most), np.zeros((1, 2), np.int64)
-        zero = np.uint64(0)
-        try:
-            ready.kernels.fill(1, 1, zero, *ready.arguments, zero, zero, zero, pitch, index, weight, size)
-        except NumbaError as error:
-            reason = explain(error, ready.code.file)
-            raise ValueError(
-                f"sampling.design must name a draw function that Numba compiles, got: {reason}; correct it"
-            ) from None
-        found.append((index.tobytes(), weight.tobytes(), size.tobytes()))
+    def drawn(rows: int) -> tuple[bytes, ...]:
+        index, weight, size = (
+            np.zeros(2 * ready.most, np.uint32),
+            np.zeros(2 * ready.most),
+            np.zeros((rows, 2), np.int64),
+        )
+        zero, pitch = np.uint64(0), np.uint64(ready.most)
+        ready.kernels.fill(rows, rows, zero, *ready.arguments, zero, zero, zero, pitch, index, weight, size)
+        return index.tobytes(), weight.tobytes(), size.tobytes()
+
+    try:
+        drawn(0)  # compiled outside of the limit
+        found = patiently(lambda: (drawn(1), drawn(1)), _COMPILED)
+    except NumbaError as error:
+        reason = explain(error, ready.code.file)
+        raise ValueError(
+            f"sampling.design must name a draw function that Numba compiles, got: {reason}; correct it"
+        ) from None
+    except TooLong:
+        raise ValueError(
+            f"sampling.design must name a draw function that ends, got {ready.name}, which has not ended after {_COMPILED:g} s "
+            f"for four batches{place}; see if a loop has no end"
+        ) from None
     if found[0] != found[1]:
         raise ValueError(
             "sampling.design must draw from its stream alone, got two batches from the same random numbers that differ; use "

@@ -43,6 +43,9 @@ class Slow(NamedTuple):
 
 def trial(code: Code, theta: Array, params: Array, samples: Array | None, counts: np.ndarray) -> Fault | Slow | None:
     """The first fault of gradient, loss and Hessian at theta, None if there is none; not for longer than some seconds."""
+    import fastsgd.kernels.own
+    import fastsgd.kernels.own_rewrite  # noqa: F401  not in a thread that may be stopped
+
     under: list[str] = []
     file = file_of(code.gradient)
     try:

@@ -156,8 +156,11 @@ class Guard:
     def __init__(self) -> None:
         self.seconds: float | None = None
 
-    def __call__(self, call: Callable[[], Value], work: float) -> Value:
-        """call(), or its exception; `work`: how much there is to do, in units that calls have in common. Raises NotEnding."""
+    def __call__(self, call: Callable[[], Value], work: float, what: str = "a call") -> Value:
+        """call(), or its exception. Raises NotEnding.
+
+        work: how much there is to do, in units that calls have in common; what: of the message, before "has not ended".
+        """
         forecast = None if self.seconds is None else self.seconds * work
         limit = float("inf") if forecast is None else max(_patience(), _FACTOR * forecast)
         begun, compiling, counted = time.monotonic(), 0.0, 0.0
@@ -180,8 +183,8 @@ class Guard:
             found = _called(call, wait)
         except TooLong:
             raise NotEnding(
-                f"has not ended after {counted:.3g} s, where {forecast:.2g} s were expected; see if a loop in it has no end "
-                f"there ({VARIABLE}=SECONDS waits longer)"
+                f"{what} has not ended after {counted:.3g} s, where {forecast:.2g} s were expected; see if a loop in it has no "
+                f"end there ({VARIABLE}=SECONDS waits longer)"
             ) from None
         self.seconds = max(time.monotonic() - begun - compiling, 1e-9) / max(work, 1.0)
         return found

@@ -127,12 +127,11 @@ class Pilot:
 
     def _guarded(self, call: Callable[[], Any], theta: Array, work: int, which: str = "gradient") -> None:
         """A call of the user's functions near theta. Raises Wrong if it does not end."""
+        what = f"problem.kind must name functions that end, got a {which} near theta = [{_few(theta)}] that"
         try:
-            self.guard(call, work)
+            self.guard(call, work, what)
         except NotEnding as error:
-            raise Wrong(
-                f"problem.kind must name functions that end, got a {which} near theta = [{_few(theta)}] that {error}"
-            ) from None
+            raise Wrong(str(error)) from None
 
     @property
     def _chunk(self) -> int:

@@ -25,10 +25,11 @@ from typing import NamedTuple
 import numpy as np
 
 from ._jit import inline, inner, leaf
+from .caches import level_of
 from .draws import draw, make_plan, make_scratch
 from .integers import Plan
 from .parallel import address_of, call, parallel
-from .samples import is_far, step, straight, together, wide
+from .samples import step, straight, together, wide
 from .views import workspaces
 
 _0, _1, _2, _7, _8 = (np.uint64(i) for i in (0, 1, 2, 7, 8))
@@ -81,13 +82,14 @@ class Memory(NamedTuple):
 
 
 class Job(NamedTuple):
-    """What stays the same while a group of replicates is advanced; b, d, flight, stride, ahead: uint64.
+    """What stays the same while a group of replicates is advanced; level, b, d, flight, stride, ahead: uint64.
 
-    flight: replicates side by side; stride: from one's derivatives to the next's; ahead: steps from a batch to the one
-    whose rows are asked for.
+    level: of `caches`, into which rows are asked; flight: replicates side by side; stride: from one's derivatives to the
+    next's; ahead: steps from a batch to the one whose rows are asked for.
     """
 
     pool: np.ndarray
+    level: np.uint64
     etas: np.ndarray
     ridge: np.float64
     b: np.uint64
@@ -105,15 +107,15 @@ def _stepper(small, lines, family):
 
     @leaf
     def advance(alive, since, begin, end, job, plan, memory):
-        pool, etas, ridge, b, d, flight, stride, ahead = job
+        pool, level, etas, ridge, b, d, flight, stride, ahead = job
         centre, state, theta, weights, total, ring, rows, places = memory
         many, width, size = np.uint64(alive), np.uint64(centre.size), _2 * plan.size
-        inverse, far = 1.0 / np.float64(b), is_far(pool)
+        inverse = 1.0 / np.float64(b)
         for k in range(begin, end):
             here, later = _place(plan, k - since), _place(plan, k + ahead - since)
             for a in range(np.uint64(etas.shape[0])):
                 # The arms share the batch: the first asks for the rows of a later one.
-                ask, origin = far and a == _0, a * flight * width
+                ask, origin = level if a == _0 else _0, a * flight * width
                 if small == 1:
                     together(
                         family, many, pool, width, ring, here, later, size, ask, b, theta, origin, rows, places, stride,
@@ -142,7 +144,7 @@ def _way(lines, family, small):
     """Address of `_stepper` for rows of so many cache lines, compiled when first wanted."""
     doubles, words, numbers = np.zeros(0), np.zeros(0, np.uint32), np.zeros(0, np.uint64)
     way = _stepper(int(small), 0 if small or lines > _STRAIGHT else lines, family)
-    job = Job(doubles, np.zeros((1, 0)), 0.0, _0, _0, _0, _0, _0)
+    job = Job(doubles, _0, np.zeros((1, 0)), 0.0, _0, _0, _0, _0, _0)
     plan = Plan(*[_0] * 10, numbers, numbers, numbers)
     return address_of(way, (_0, _0, _0, job, plan, Memory(*[doubles] * 5, words, numbers, numbers)))
 
@@ -199,7 +201,7 @@ def fly(
 
 
 @inner
-def make_job(delta, optimum, pool, n, ridge, plan, etas):
+def make_job(delta, optimum, pool, level, n, ridge, plan, etas):
     """What stays the same and the memory of one thread, for replicates in flight."""
     arms, d, width = np.int64(delta.shape[0]), delta.shape[2], np.int64(pool.size // n)
     stride = plan.b if plan.b <= _TOGETHER else (plan.b + _7) & ~_7
@@ -213,7 +215,7 @@ def make_job(delta, optimum, pool, n, ridge, plan, etas):
         centre[j] = optimum[j]
     ahead = _2 if plan.b * np.uint64(width) < _8 * _LATENCY else _1
     memory = Memory(centre, state, theta, doubles[each:], doubles[:each], ring, numbers[:8], numbers[8:])
-    return Job(pool, etas, ridge, plan.b, np.uint64(d), flight, stride, ahead), memory
+    return Job(pool, level, etas, ridge, plan.b, np.uint64(d), flight, stride, ahead), memory
 
 
 @leaf
@@ -230,12 +232,12 @@ def _advance(task, tasks, job, plan, scratch, memory, delta, way, seed, first_re
 
 
 @parallel
-def _task(task, tasks, delta, optimum, pool, n, ridge, way, plan, etas, seed, first_replicate, first_step):
+def _task(task, tasks, delta, optimum, pool, level, n, ridge, way, plan, etas, seed, first_replicate, first_step):
     """The part of `advance_glm` that is number `task` of `tasks`: some successive groups of replicates in flight.
 
     way: address of `_stepper` for these rows and batches.
     """
-    job, memory = make_job(delta, optimum, pool, n, ridge, plan, etas)
+    job, memory = make_job(delta, optimum, pool, level, n, ridge, plan, etas)
     _advance(
         np.uint64(task), np.uint64(tasks), job, plan, make_scratch(plan), memory, delta, way, seed, first_replicate, first_step
     )  # fmt: skip
@@ -253,4 +255,4 @@ def advance_glm(delta, optimum, pool, n, ridge, family, b, design, etas, seed, f
     """
     address = (seed, first_replicate, first_step)
     way, plan = way_of(pool, n, family, b), make_plan(int(n), int(b), int(design))
-    return _task(tasks, tasks, delta, optimum, pool, n, ridge, way, plan, etas, *address)
+    return _task(tasks, tasks, delta, optimum, pool, level_of(pool), n, ridge, way, plan, etas, *address)

@@ -4,6 +4,7 @@ import numpy as np
 
 from ._jit import leaf
 from .average import GROUP, HELD, add_up, next_samples
+from .caches import level_of
 from .draws import make_plan, make_scratch
 from .glm import fly, make_job, way_of
 from .parallel import parallel
@@ -41,8 +42,8 @@ def _average(
 
 @parallel
 def _average_group(
-    group, delta, optimum, pool, n, ridge, way, plan, etas, seed, first_replicate, first_step, burn_in, thin, samples, metric,
-    diagonal, first, second, risks,
+    group, delta, optimum, pool, level, n, ridge, way, plan, etas, seed, first_replicate, first_step, burn_in, thin, samples,
+    metric, diagonal, first, second, risks,
 ):  # fmt: skip
     """Run one group through a segment and add its samples to its sums."""
     arms, replicates, dimension = delta.shape
@@ -50,7 +51,7 @@ def _average_group(
     here = min(GROUP, replicates - begin)
     apart = here * ((dimension + 7) // 8 * 8)
     most = max(1, HELD // apart)
-    job, memory = make_job(delta, optimum, pool, n, ridge, plan, etas)
+    job, memory = make_job(delta, optimum, pool, level, n, ridge, plan, etas)
     # Padding stays zero.
     x = np.zeros(arms * most * apart)
     _average(
@@ -67,6 +68,6 @@ def average_glm(
     """`glm.advance_glm` that also takes samples, to the same bits; samples and sums as in `average.average_quadratic`."""
     way, plan = way_of(pool, n, family, b), make_plan(int(n), int(b), int(design))
     return _average_group(
-        len(first), delta, optimum, pool, n, ridge, way, plan, etas, seed, first_replicate, first_step, np.int64(burn_in),
-        np.int64(thin), np.int64(samples), metric, diagonal, first, second, risks,
+        len(first), delta, optimum, pool, level_of(pool), n, ridge, way, plan, etas, seed, first_replicate, first_step,
+        np.int64(burn_in), np.int64(thin), np.int64(samples), metric, diagonal, first, second, risks,
     )  # fmt: skip

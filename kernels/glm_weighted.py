@@ -15,8 +15,9 @@ it is the same whatever is drawn.
 
 import numpy as np
 
+from .caches import level_of
 from .parallel import parallel
-from .samples import add_up, derivatives, is_far, step
+from .samples import add_up, derivatives, step
 from .vector import load, store
 
 _0, _1, _2, _8 = (np.uint64(i) for i in (0, 1, 2, 8))
@@ -24,11 +25,10 @@ _AHEAD = np.uint64(32)
 
 
 @parallel
-def _task(task, tasks, delta, row, optimum, pool, n, ridge, family, pitch, index, weight, size, etas, column):
+def _task(task, tasks, delta, row, optimum, pool, level, n, ridge, family, pitch, index, weight, size, etas, column):
     """The part of `advance_weighted` that is number `task` of `tasks`: some successive replicates."""
     arms, d, (replicates, steps) = delta.shape[0], np.uint64(delta.shape[2]), size.shape
     width = np.uint64(pool.size // n)
-    far = is_far(pool)
     centre, total, rows = np.zeros(width), np.zeros(_2 * width), np.zeros(_8, np.uint64)
     factors, state, theta = np.zeros(pitch + _8), np.zeros(np.uint64(arms) * width), np.zeros(np.uint64(arms) * width)
     for j in range(d):
@@ -41,7 +41,7 @@ def _task(task, tasks, delta, row, optimum, pool, n, ridge, family, pitch, index
         for k in range(steps):
             at, of = np.uint64(r * steps + k) * pitch, np.uint64(size[r, k])
             for a in range(np.uint64(arms)):
-                here, ask, later = a * width, far and a == _0, at + _AHEAD
+                here, ask, later = a * width, level if a == _0 else _0, at + _AHEAD
                 derivatives(family, pool, width, index, at, later, _0, _1, ask, of, theta, here, rows, _0, factors)
                 for i in range(_0, of, _8):
                     store(factors, i, load(factors, i, 8) * load(weight, at + i, 8))
@@ -63,4 +63,21 @@ def advance_weighted(delta, row, optimum, pool, n, ridge, family, pitch, index, 
     etas: float64[A, K], step sizes, from column `column` on; tasks: parts into which replicates are divided among threads.
     A replicate that diverges overflows to infinities and NaN, which stay. Returns 0.
     """
-    return _task(tasks, tasks, delta, row, optimum, pool, n, ridge, family, pitch, index, weight, size, etas, column)
+    return _task(
+        tasks,
+        tasks,
+        delta,
+        row,
+        optimum,
+        pool,
+        level_of(pool),
+        n,
+        ridge,
+        family,
+        pitch,
+        index,
+        weight,
+        size,
+        etas,
+        column,
+    )

@@ -175,15 +175,15 @@ def _row(context, builder, array_type, array, rows_type, rows, column, row):
 
 
 @intrinsic(prefer_literal=True)
-def prefetch_rows(typingctx, array, rows, column):
-    """Ask for the cache lines that hold array[rows[i] + column], i < 8; changes no value."""
+def prefetch_rows(typingctx, array, rows, column, level):
+    """Ask for the cache lines that hold array[rows[i] + column], i < 8, into a level (1 or 2); changes no value."""
 
     def emit(context, builder, sig, args):
         where = (_row(context, builder, sig.args[0], args[0], sig.args[1], args[1], args[2], i) for i in range(8))
-        ask_for(builder, where, 1)
+        ask_for(builder, where, level.literal_value)
         return context.get_dummy_value()
 
-    return types.void(array, rows, types.uint64), emit
+    return types.void(array, rows, types.uint64, level), emit
 
 
 @intrinsic(prefer_literal=True)

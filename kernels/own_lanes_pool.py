@@ -50,13 +50,15 @@ def _turned(pool, width, features, index, places, at, left, far, later, sample):
 
 
 @parallel
-def advance(block, delta, row, optimum, params, pool, features, far, pitch, index, weight, size, inverse, etas, column):
+def advance(
+    block, delta, row, optimum, params, pool, features, level, pitch, index, weight, size, inverse, etas, column
+):
     """Advance the replicates of one block of REPLICATES of a part of a segment, in place.
 
     delta float64[A, R, d] and row, the first replicate of the part; optimum float64[d]; params float64[m]; pool
-    float64[n, width], rows of `features` numbers and zeros up to a whole cache line, aligned; far: whether rows are to be
-    asked for before they are needed; index uint32, flat [replicates, steps, pitch] and some more, of the part, numbers of
-    rows everywhere; weight float64 likewise (if WEIGHTED, else any); size int64[replicates, steps], samples of a batch (all
+    float64[n, width], rows of `features` numbers and zeros up to a whole cache line, aligned; level: of `caches`, rows from
+    behind the second are asked for; index uint32, flat [replicates, steps, pitch] and some more, of the part, numbers of rows
+    everywhere; weight float64 likewise (if WEIGHTED, else any); size int64[replicates, steps], samples of a batch (all
     the same if not WEIGHTED); inverse: what sums are multiplied by; etas float64[A, .] and column, where the part's steps
     begin in them.
     """
@@ -94,7 +96,7 @@ def advance(block, delta, row, optimum, params, pool, features, far, pitch, inde
         before, total, other = 0, arms * items, 2 * arms * items
         for i in range(_0, most, _S):
             later = i + _S if i + _S < most else pitch
-            ask = far and (later < pitch or k + 1 < steps)
+            ask = level == _2 and (later < pitch or k + 1 < steps)
             _turned(flat, width, np.uint64(features), index, places, i, most - i, ask, later, turned)
             live = load(order, _0, _LANES) < load(sizes, _0, _LANES) - np.float64(i)
             if WEIGHTED:

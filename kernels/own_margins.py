@@ -13,7 +13,7 @@ from fastsgd.kernels.lane_arrays import workspace
 from fastsgd.kernels.lane_rows import eight_rows, fetch_line
 from fastsgd.kernels.own_functions import DIMENSION, EXTRAS, FEATURES, PULL, WEIGHTED, margins
 from fastsgd.kernels.parallel import parallel
-from fastsgd.kernels.samples import add_up, is_far, straight_sums
+from fastsgd.kernels.samples import add_up, straight_sums
 from fastsgd.kernels.vector import align_stack, doubles, fma, lane_numbers, load, select, store
 from fastsgd.kernels.views import borrow
 
@@ -32,18 +32,20 @@ def _lanes_added(x, at):
 
 
 @inline
-def _fetch(flat, width, index, at, far):
-    """Ask for eight rows. From behind the second level (far) more lines are on their way at once into that than the first."""
+def _fetch(flat, width, index, at, level):
+    """Ask for eight rows, into a level of `caches`."""
     rows = eight_rows(flat, width, index, at, FEATURES)
     for j in range(_0, width, _8):
-        if far:
+        if level == _2:
             fetch_line(rows, j, 2)
         else:
             fetch_line(rows, j, 1)
 
 
 @parallel
-def advance(block, delta, row, optimum, params, pool, features, far, pitch, index, weight, size, inverse, etas, column):
+def advance(
+    block, delta, row, optimum, params, pool, features, level, pitch, index, weight, size, inverse, etas, column
+):
     """Advance the replicates of one block of 8 of a part of a segment, in place. Arguments as in `own_lanes_pool`."""
     align_stack()
     arms, d = delta.shape[0], DIMENSION
@@ -76,14 +78,14 @@ def advance(block, delta, row, optimum, params, pool, features, far, pitch, inde
             here_0 = np.uint64(pair * steps + k) * pitch
             here_1 = np.uint64((pair + alive - 1) * steps + k) * pitch
             for a in range(arms):
-                ask = is_far(flat) and a == 0 and k + np.int64(ahead) < steps
+                ask = level > _0 and a == 0 and k + np.int64(ahead) < steps
                 for m in range(2 * EXTRAS if _MORE else 0):
                     store(extra, np.uint64(8 * m), doubles(0.0, 8))
                 for i in range(_0, most, _8):
                     for v in range(alive):
                         place = np.uint64((pair + v) * steps + k) * pitch + i
                         if ask:
-                            _fetch(flat, width, index, place + ahead * pitch, far)
+                            _fetch(flat, width, index, place + ahead * pitch, level)
                         rows = eight_rows(flat, width, index, place, FEATURES)
                         others, s, _, _, _, _ = margins(
                             borrow(theta, (v * arms + a) * room, d), rows, params

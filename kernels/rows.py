@@ -32,16 +32,16 @@ def _along(builder, pointer, count):
 
 
 @intrinsic(prefer_literal=True)
-def fetch_eight(typingctx, pool, ring, at, lines):
-    """Ask for the rows; changes no value."""
+def fetch_eight(typingctx, pool, ring, at, lines, level):
+    """Ask for the rows, into a level (1 or 2, a constant); changes no value."""
     count = lines.literal_value
 
     def emit(context, builder, sig, args):
         rows = _starts(context, builder, (args[0], pool), (args[1], ring), args[2], count)
-        ask_for(builder, (_along(builder, row, 8 * line) for row in rows for line in range(count)), 1)
+        ask_for(builder, (_along(builder, row, 8 * line) for row in rows for line in range(count)), level.literal_value)
         return context.get_dummy_value()
 
-    return types.void(pool, ring, types.uint64, lines), emit
+    return types.void(pool, ring, types.uint64, lines, level), emit
 
 
 @intrinsic(prefer_literal=True)

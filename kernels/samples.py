@@ -13,13 +13,6 @@ from .rows import dot_eight, fetch_eight, last_of_eight
 from .vector import fma, lane_numbers, load, panel_store, panel_zero, select, store
 
 _0, _1, _2, _3, _8 = (np.uint64(i) for i in (0, 1, 2, 3, 8))
-_NEAR = 2**12  # doubles; a pool up to this size stays in the first-level cache by itself
-
-
-@inline
-def is_far(pool):
-    """True if rows must be asked for before they are needed."""
-    return pool.size > _NEAR
 
 
 @inline
@@ -30,26 +23,30 @@ def _find(ring, at, width, rows):
 
 
 @inline
-def _fetch(pool, rows, width):
-    """Ask for eight rows."""
-    for j in range(_0, width, _8):
-        prefetch_rows(pool, rows, j)
+def _fetch(pool, rows, width, level):
+    """Ask for eight rows, into a level of `caches`."""
+    if level == _1:
+        for j in range(_0, width, _8):
+            prefetch_rows(pool, rows, j, 1)
+    elif level == _2:
+        for j in range(_0, width, _8):
+            prefetch_rows(pool, rows, j, 2)
 
 
 @leaf
-def derivatives(family, pool, width, ring, at, later, apart, alive, far, b, theta, origin, rows, stride, out):
+def derivatives(family, pool, width, ring, at, later, apart, alive, level, b, theta, origin, rows, stride, out):
     """dl/dz at the batches of `alive` replicates, replicate after replicate for each eight samples.
 
-    Batch v stands at ring[at + v apart :], the one to ask for (if far) at ring[later + v apart :], its iterate at
-    theta[origin + v width :], its results go to out[v stride : v stride + b]; out has room for whole eights, what stands
-    there beyond b has no meaning. rows: uint64[8], working memory.
+    Batch v stands at ring[at + v apart :], the one to ask for at ring[later + v apart :] (into which level of `caches`: 0
+    for none), its iterate at theta[origin + v width :], its results go to out[v stride : v stride + b]; out has room for
+    whole eights, what stands there beyond b has no meaning. rows: uint64[8], working memory.
     """
     for i in range(_0, b, _8):
         for v in range(alive):
             place = v * apart + i
-            if far:
+            if level > _0:
                 _find(ring, later + place, width, rows)
-                _fetch(pool, rows, width)
+                _fetch(pool, rows, width, level)
             _find(ring, at + place, width, rows)
             p, start = panel_zero(8, 8), origin + v * width
             for j in range(_0, width, _8):
@@ -113,14 +110,16 @@ def straight_sums(lines, pool, ring, at_0, at_1, b, weights, of_0, of_1, out, to
 
 
 @inline
-def straight(lines, family, alive, pool, ring, at, later, apart, far, b, theta, origin, stride, weights, total):
+def straight(lines, family, alive, pool, ring, at, later, apart, level, b, theta, origin, stride, weights, total):
     """For up to two replicates and rows of `lines` (a constant) cache lines: code without inner loops."""
     length = np.uint64(8 * lines)
     for i in range(_0, b, _8):
         for v in range(alive):
             place = v * apart + i
-            if far:
-                fetch_eight(pool, ring, later + place, lines)
+            if level == _1:
+                fetch_eight(pool, ring, later + place, lines, 1)
+            elif level == _2:
+                fetch_eight(pool, ring, later + place, lines, 2)
             p = dot_eight(pool, ring, at + place, lines, theta, origin + v * length)
             y = last_of_eight(pool, ring, at + place, lines)
             store(weights, v * stride + i, residual(family, lane_sums(p), y))
@@ -139,21 +138,21 @@ def _add_up_all(alive, pool, width, ring, at, apart, b, stride, weights, total):
 
 
 @inline
-def wide(family, alive, pool, width, ring, at, later, apart, far, b, theta, origin, rows, stride, weights, total):
+def wide(family, alive, pool, width, ring, at, later, apart, level, b, theta, origin, rows, stride, weights, total):
     """For rows of any length."""
-    derivatives(family, pool, width, ring, at, later, apart, alive, far, b, theta, origin, rows, stride, weights)
+    derivatives(family, pool, width, ring, at, later, apart, alive, level, b, theta, origin, rows, stride, weights)
     _add_up_all(alive, pool, width, ring, at, apart, b, stride, weights, total)
 
 
 @inline
 def together(
-    family, alive, pool, width, ring, at, later, apart, far, b, theta, origin, rows, places, stride, weights, total
+    family, alive, pool, width, ring, at, later, apart, level, b, theta, origin, rows, places, stride, weights, total
 ):
     """For batches of b = stride = 1 or 2 samples of up to 8 / b replicates, in one vector."""
-    if far:
+    if level > _0:
         for i in range(_8):
             rows[i] = np.uint64(ring[later + i // stride * apart + i % stride]) * width
-        _fetch(pool, rows, width)
+        _fetch(pool, rows, width, level)
     for i in range(_8):
         rows[i] = np.uint64(ring[at + i // stride * apart + i % stride]) * width
         places[i] = origin + i // stride * width

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import reference_draws
 import reference_glm
-from fastsgd.kernels import STREAM_VERSION
+from fastsgd.kernels import STREAM_VERSION, caches
 from fastsgd.kernels.draws import draw_batches
 from fastsgd.kernels.glm import advance_glm, pack_pool, row_width
 from fastsgd.kernels.links import LINEAR, LOGISTIC, POISSON, PROBIT, SCORE, link_values
@@ -143,3 +143,14 @@ def test_golden_hash_of_stream_version_2() -> None:
         advance_glm(delta, centre, pool, 60, RIDGE, family, 9, 0, etas, U(1), U(2), U(3), 1)
         digest.update(delta.tobytes())
     assert digest.hexdigest()[:16] == "398d84136dae1ffd"
+
+
+def test_the_level_that_rows_are_asked_into_changes_no_bit(monkeypatch) -> None:
+    for b in (2, 9):
+        found = []
+        for second, level in ((2**30, caches.FIRST), (2**15, caches.SECOND)):
+            monkeypatch.setattr(caches, "second_level", lambda second=second: second)
+            case = Case(600, 20)
+            assert caches.level_of(case.pool) == level and caches.level_of(case.pool[:4096]) == caches.NOT
+            found.append(case.advance(LOGISTIC, b, 0))
+        assert np.array_equal(*found)

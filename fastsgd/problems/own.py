@@ -21,10 +21,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -224,10 +222,12 @@ class OwnStepper:
                 tasks, tasks, *begin, pilot.samples, part.pitch, part.indices, *weight, *rest
             )  # fmt: skip
             return
+        from fastsgd.kernels.caches import level_of
+
         assert pilot.samples is not None
         features = pilot.samples.shape[1]
         rows, advance = pilot.kernels.lanes(self._batch, self._weighted, features, delta.shape[2])
-        pool = pilot.packed, features, pilot.packed.nbytes > _second_level_cache()
+        pool = pilot.packed, features, level_of(pilot.packed)
         advance(-(-len(part.size) // rows), *begin, *pool, part.pitch, part.indices, part.weight, *rest)
 
     def _simulate(
@@ -254,15 +254,6 @@ class OwnStepper:
                 delta[:, part] = rows
             return
         pilot.kernels.lanes(-(-replicates // LANES), *rest)
-
-
-@cache
-def _second_level_cache() -> int:
-    """Bytes of it, 512 KiB where the system does not say."""
-    with suppress(OSError, ValueError):
-        size = Path("/sys/devices/system/cpu/cpu0/cache/index2/size").read_text().strip()
-        return 1024 * int(size.removesuffix("K"))
-    return 2**19
 
 
 # The arms of a run share one problem, which is checked before it is built; the last is kept.

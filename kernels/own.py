@@ -217,6 +217,7 @@ def _pool_lanes(key, gradient, with_params):
 def _along_rows(key, gradient, with_params):
     """(a function of (weighted, features, dimension) that gives what that of `_pool_lanes` does, ""), or (None, why not)."""
 
+    @functools.cache
     def rewritten():
         rewriting = Rewriting(8, rows=True)
         varying = (False, True, False, True) if with_params else (False, True, True)
@@ -226,8 +227,8 @@ def _along_rows(key, gradient, with_params):
         return "margins", (rewritten()[0], (_PARAMS, LANE_ROWS, _PARAMS))
 
     _, reason = _route("own_margins", key, gradient, [margins])
-    if reason:
-        return None, reason
+    if reason or rewritten()[1] is None:  # its source may be gone since a route was found
+        return None, reason or "its source is not at hand"
 
     def of(weighted, features, dimension):
         function, found = rewritten()

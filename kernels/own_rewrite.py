@@ -4,14 +4,9 @@ What a function refers to is compiled with it: its helpers likewise, whether the
 options on them (fast-math, parallel) are not taken over, for the bits would depend on the machine.
 """
 
-import __future__
-
 import ast
 import dis
-import inspect
-import linecache
 import math
-import textwrap
 import types
 
 import numpy as np
@@ -23,11 +18,11 @@ from .lane_margins import Margins
 from .lane_products import Products, check_loops
 from .lane_source import Common, Lanes, Unfit, writes
 from .lane_zeros import unread
+from .own_source import source
 
 # Whose room the arrays of a function on lanes are in: its own, its caller's, none.
 _OWN, _GIVEN, _NONE = "own", "given", "none"
 _ARRAYS = "empty", "zeros", "empty_like", "zeros_like"
-_FUTURE = sum(getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
 
 _CALLS = {
     "fastsgd_choose": lane_calls.choose,
@@ -76,41 +71,6 @@ def _stand_in(value):
 def plain(function):
     """The Python function of a compiled one."""
     return getattr(function, "py_func", function)
-
-
-def source(function):
-    """The function's definition as ast.FunctionDef with the line numbers of its file, or None if it is not at hand."""
-    try:
-        lines, first = inspect.getsourcelines(function)
-        tree = ast.parse(textwrap.dedent("".join(lines)))
-    except (OSError, TypeError, SyntaxError, IndentationError):
-        return None
-    node = tree.body[0] if len(tree.body) == 1 else None
-    if not isinstance(node, ast.FunctionDef) or node.name != function.__name__:
-        return None
-    node.decorator_list, node.returns = [], None
-    for argument in ast.walk(node.args):
-        if isinstance(argument, ast.arg):
-            argument.annotation = None
-    ast.increment_lineno(node, first - 1)
-    return node if _is_current(function) else None
-
-
-def _is_current(function):
-    """Whether the source at hand compiles to this function: a file may have changed since it was imported."""
-    mine = function.__code__
-    text = "".join(linecache.getlines(mine.co_filename, function.__globals__))
-    try:
-        whole = compile(text, mine.co_filename, "exec", mine.co_flags & _FUTURE, dont_inherit=True)
-    except (SyntaxError, ValueError):
-        return False
-    places = [whole]
-    while places:
-        code = places.pop()
-        places += [c for c in code.co_consts if isinstance(c, types.CodeType)]
-        if (code.co_name, code.co_firstlineno, code.co_code) == (mine.co_name, mine.co_firstlineno, mine.co_code):
-            return code.co_names == mine.co_names and code.co_varnames == mine.co_varnames
-    return False
 
 
 def _defined(node, space, file):

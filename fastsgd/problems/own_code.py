@@ -13,6 +13,8 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -84,7 +86,7 @@ def hash_of(name: str) -> str:
 
 def code_of(spec: Spec) -> Code:
     """The functions of a checked spec. Raises InputError."""
-    from fastsgd.spec.identity import own_file, sha256
+    from fastsgd.spec.identity import own_file
 
     section = cast("Own", spec.problem)
     file, name = own_file(spec), section.kind.rpartition(":")[2]
@@ -98,7 +100,7 @@ def code_of(spec: Spec) -> Code:
                 raise InputError(f"problem.{key} = {wanted!r} is for a file; give the function to OwnProblem")
         return Code(found["gradient"], found["loss"], found["hessian"], sha, where)
     text, path = spec.source(), spec.path(file).resolve()
-    module = imported(f"fastsgd_own_{sha256(text)[:24]}", path)
+    module = imported(text, path)
     functions = [None if n is None else _function(module, n) for n in (name, section.loss, section.hessian)]
     key = f"{module.__name__} {name} {section.loss} {section.hessian}"
     gradient = functions[0]
@@ -118,10 +120,27 @@ def _function(module: ModuleType, name: str) -> Any:
     return found
 
 
-def imported(name: str, path: Any) -> ModuleType:
+class _Text(SourceFileLoader):
+    """Makes a module of a text that was read, which the file may not hold any more; writes nothing beside it."""
+
+    def __init__(self, name: str, path: str, text: bytes):
+        super().__init__(name, path)
+        self.text = text
+
+    def get_data(self, path: str) -> bytes:
+        return self.text
+
+    def path_stats(self, path: str) -> Any:
+        raise OSError  # as old as nothing: byte code on disk is neither used nor written
+
+
+def imported(text: bytes, path: Path) -> ModuleType:
     """The user's module. Its name tells its text, which is its identity: compiled code on disk refers to the name."""
+    from fastsgd.spec.identity import sha256
+
+    name = f"fastsgd_own_{sha256(text)[:24]}"
     if name not in sys.modules:
-        found = importlib.util.spec_from_file_location(name, path)
+        found = importlib.util.spec_from_file_location(name, path, loader=_Text(name, str(path), text))
         assert found is not None and found.loader is not None
         module = importlib.util.module_from_spec(found)
         sys.modules[name] = module
@@ -159,6 +178,8 @@ def file_of(function: Any, other: str | None = None) -> str | None:
 
 def fingerprint(value: Any, digest: Any, seen: set[int]) -> None:
     """Add to a hash what a function does, as far as its code and the globals that it refers to say."""
+    from fastsgd.kernels.own_source import lines_of
+
     value = plain(value)
     if isinstance(value, FunctionType):
         if id(value) in seen:
@@ -167,10 +188,11 @@ def fingerprint(value: Any, digest: Any, seen: set[int]) -> None:
         if (value.__module__ or "").startswith("fastsgd."):
             digest.update(f"{value.__module__}.{value.__name__}\0".encode())  # what it does, STREAM_VERSION tells
             return
-        try:
-            digest.update(inspect.getsource(value).encode())
-        except (OSError, TypeError):
+        lines = lines_of(value)
+        if lines is None:
             _code(value.__code__, digest)
+        else:
+            digest.update("".join(lines).encode())
         cells = zip(value.__code__.co_freevars, value.__closure__ or (), strict=True)
         outer = value.__globals__ | {name: cell.cell_contents for name, cell in cells}
         for name in sorted(_names(value.__code__)):

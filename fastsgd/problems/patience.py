@@ -127,8 +127,8 @@ def _called(
     except IndexError:
         helper = _Helper()
     asked, line = _Call(call, numba.get_num_threads()), None
-    helper.begin(asked)
-    try:
+    try:  # a Ctrl-C may come as soon as the call has begun
+        helper.begin(asked)
         wait(asked.ended, helper)
     finally:
         if asked.ended.is_set():

@@ -3,6 +3,7 @@
 import functools
 
 import numpy as np
+from llvmlite import ir
 from numba.core import types
 from numba.core.extending import box, intrinsic, models, register_model
 from numba.core.imputils import impl_ret_borrowed
@@ -50,6 +51,25 @@ def borrow_lanes(typingctx, array, begin, count, lanes):
         return view._getvalue()
 
     return result(array, types.intp, types.intp, lanes), emit
+
+
+@intrinsic(prefer_literal=True)
+def stack_lanes(typingctx, count, lanes):
+    """`count` vectors of `lanes`, both constants, on the stack of the compiled function: in registers where these are few."""
+    result, size = LaneArray(lanes.literal_value), 8 * lanes.literal_value
+
+    def emit(context, builder, sig, args):
+        with builder.goto_entry_block():
+            memory = builder.alloca(ir.ArrayType(result.dtype.llvm, count.literal_value))
+            memory.align = 64
+        view = context.make_array(result)(context, builder)
+        bytes_ = context.get_constant(types.intp, size)
+        shape = [context.get_constant(types.intp, count.literal_value)]
+        data = builder.bitcast(memory, view.data.type)
+        populate_array(view, data=data, shape=shape, strides=[bytes_], itemsize=bytes_, meminfo=None)
+        return view._getvalue()
+
+    return result(count, lanes), emit
 
 
 @intrinsic(prefer_literal=True)
@@ -103,3 +123,23 @@ def makers(lanes):
         return array
 
     return empty, zeros
+
+
+_lend_numbers = lent(types.Array(types.float64, 1, "C"))
+
+
+def empty_numbers(count, room=None):
+    """np.empty(count), in a room if one is given."""
+    raise NotImplementedError
+
+
+@overload(empty_numbers)
+def _empty_numbers(count, room=None):
+    if not isinstance(room, Room):
+        return lambda count, room=None: np.empty(count)
+
+    def made(count, room=None):
+        begin = reserve(room, (np.int64(count) + 7) // 8 * 64)  # vectors behind them begin with a cache line
+        return _lend_numbers(room, begin, np.int64(count)) if begin >= 0 else np.empty(count)
+
+    return made

@@ -66,7 +66,8 @@ def reserve(typingctx, room, size):
 
 
 def lent(result):
-    """What makes an array of a type of vectors from a room, the byte that it begins at and its number of elements."""
+    """What makes an array of a type of one axis from a room, the byte that it begins at and its number of elements."""
+    lanes = getattr(result.dtype, "lanes", 1)
 
     @intrinsic
     def array_in(typingctx, room, begin, count):
@@ -74,7 +75,7 @@ def lent(result):
             given = cgutils.create_struct_proxy(ROOM)(context, builder, args[0])
             array = context.make_array(result)(context, builder)
             data = builder.bitcast(builder.gep(given.memory, [args[1]]), array.data.type)
-            bytes_ = context.get_constant(types.intp, 8 * result.dtype.lanes)
+            bytes_ = context.get_constant(types.intp, 8 * lanes)
             populate_array(array, data=data, shape=[args[2]], strides=[bytes_], itemsize=bytes_, meminfo=None)
             return array._getvalue()
 

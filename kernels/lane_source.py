@@ -15,7 +15,9 @@ import copy
 _SAME = ("size", "shape", "ndim", "itemsize", "nbytes")
 _RESULT = "fastsgd_result"
 _HARMLESS = {"len", "range", "enumerate", "zip", "min", "max", "abs", "float", "int", "bool", "round"}
-_HARMLESS |= {f"fastsgd_{name}" for name in ("dot", "sum", "sqrt", "power", *(f"power_{n}" for n in range(65)))}
+_VIEWS = {f"fastsgd_{name}" for name in ("part", "row")}
+_HARMLESS |= _VIEWS | {f"fastsgd_{name}" for name in ("dot", "sum", "sqrt", "power", "reshaped", "kept")}
+_HARMLESS |= {f"fastsgd_power_{n}" for n in range(65)}
 
 
 class Unfit(Exception):
@@ -321,7 +323,10 @@ class Lanes:
         """Whether a name may stand for an expression of arrays, which is computed again where the name is read."""
         once = len(targets) == 1 and isinstance(targets[0], ast.Name) and targets[0].id not in self.arguments
         once = once and sum(isinstance(n.ctx, ast.Store) for n in self.places.get(targets[0].id, [])) == 1
-        return once and self.steady and not any(isinstance(n, ast.Call | ast.IfExp) for n in ast.walk(value))
+        parts = list(ast.walk(value))
+        if any(_is_lazy(n) for n in parts) and not self.varies(value):
+            return False  # of numbers, and any function may take it
+        return once and self.steady and not any(_costs(n) for n in parts)
 
     def _branch(self, node, mask):
         test = self._fresh("test")
@@ -451,6 +456,17 @@ class _Expressions(ast.NodeTransformer):
         return node
 
 
+def _is_lazy(node):
+    return isinstance(node, ast.Call) and getattr(node.func, "id", "").startswith("fastsgd_lazy_")
+
+
+def _costs(node):
+    """Whether what makes a value is not to be done again wherever it is read."""
+    if isinstance(node, ast.Call):
+        return getattr(node.func, "id", "") not in _VIEWS and not _is_lazy(node)
+    return isinstance(node, ast.IfExp)
+
+
 def _numbers(tree):
     """Names that are a number somewhere, so are never an array."""
     given = [n for n in ast.walk(tree) if isinstance(n, ast.Assign) and isinstance(n.value, ast.Constant)]
@@ -468,7 +484,7 @@ def _steady(tree):
         elif isinstance(node, ast.Attribute) and node.attr in _SAME:
             allowed.add(node.value)
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            if node.func.id not in _HARMLESS:
+            if node.func.id not in _HARMLESS and not _is_lazy(node):
                 return False
             allowed |= set(node.args) if node.func.id == "len" else set()
     for node in ast.walk(tree):

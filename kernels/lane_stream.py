@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._jit import LANES, inline, inner, leaf
+from ._jit import LANES, body, inline, leaf
 from .elementary import log
 from .lane_arrays import borrow_lanes, workspace
 from .normal import KEPT, address, fill_normals, load_words, low_words, start_words, store_words
 from .philox import PURPOSE_EXPONENTIAL, PURPOSE_NOISE, PURPOSE_UNIFORM, counter_high, philox4x32
 from .stream import Stream, open_unit
-from .vector import store
+from .vector import align_stack, store
 from .views import borrow
 
 _LOW = np.uint64(0xFFFFFFFF)
@@ -27,15 +27,15 @@ _MOST = 96  # at most: they stay in the first-level cache
 class Draws(NamedTuple):
     """Draws of `steps` successive steps, or of `samples` successive samples of one step.
 
-    counts int64[3]: normals, uniforms and exponentials of a sample; samples: even, or all of a step; pitch int64[3]:
-    doubles a step of each kind; normals, uniforms, exponentials: float64, flat [step, draw, lane]; words: of the next
+    counts: three, normals, uniforms and exponentials of a sample; samples: even, or all of a step; pitch: three, doubles
+    a step of each kind; normals, uniforms, exponentials: float64, flat [step, draw, lane]; words: of the next
     block of normals, uint64[4 LANES]; pilot: what is added to their purposes.
     """
 
-    counts: np.ndarray
+    counts: tuple
     samples: np.int64
     steps: np.int64
-    pitch: np.ndarray
+    pitch: tuple
     normals: np.ndarray
     uniforms: np.ndarray
     exponentials: np.ndarray
@@ -43,18 +43,22 @@ class Draws(NamedTuple):
     pilot: np.uint64
 
 
-@inner
+@inline
+def _pitch(count, samples):
+    return (count * samples + 1) // 2 * 2 * LANES
+
+
+@body
 def make_draws(counts, b, pilot):
     """Memory for the draws of batches of b samples with `counts` draws of each kind; pilot: 0, or PILOT."""
+    counts = (np.int64(counts[0]), np.int64(counts[1]), np.int64(counts[2]))
     each = max(1, counts[0] + counts[1] + counts[2])
     samples, steps = b, 1
     if each * b > _MOST:
         samples = min(b, max(2, _MOST // each // 2 * 2))
     else:
         steps = max(1, _STEPS // (each * b))
-    pitch = np.empty(3, np.int64)
-    for kind in range(3):
-        pitch[kind] = (counts[kind] * samples + 1) // 2 * 2 * LANES
+    pitch = (_pitch(counts[0], samples), _pitch(counts[1], samples), _pitch(counts[2], samples))
     z, u, e = workspace(pitch[0] * steps), workspace(pitch[1] * steps), workspace(pitch[2] * steps)
     return Draws(counts, np.int64(samples), np.int64(steps), pitch, z, u, e, np.zeros(KEPT, np.uint64), pilot)
 
@@ -82,21 +86,17 @@ def _normals(draws, replicate, seed, step, steps, block, last, whole):
 
 
 @inline
-def _uniforms(draws, kind, replicate, seed, step, steps, block, last):
+def _uniforms(out, pitch, purpose, exponential, replicate, seed, step, steps, block, last):
+    """Blocks block .. last - 1 of uniforms, or of their exponentials, of each of `steps` steps."""
     k0, k1, low = seed & _LOW, seed >> _32, low_words(replicate)
-    purpose = draws.pilot + (PURPOSE_UNIFORM if kind == 1 else PURPOSE_EXPONENTIAL)
     for k in range(steps):
-        at, now = np.uint64(k * draws.pitch[kind]), step + np.uint64(k)
+        at, now = np.uint64(k * pitch), step + np.uint64(k)
         high = counter_high(purpose, replicate, now)
         for i in range(np.uint64(block), np.uint64(last)):
             w0, w1, w2, w3 = philox4x32(np.uint64(i), now & _LOW, low, high, k0, k1)
             a, b = open_unit(w0, w1), open_unit(w2, w3)
-            if kind == 1:
-                store(draws.uniforms, at, a)
-                store(draws.uniforms, at + _W, b)
-            else:
-                store(draws.exponentials, at, -log(a))
-                store(draws.exponentials, at + _W, -log(b))
+            store(out, at, -log(a) if exponential else a)
+            store(out, at + _W, -log(b) if exponential else b)
             at += _W + _W
 
 
@@ -106,14 +106,23 @@ def fill_draws(draws, replicate, seed, step, steps, first, samples, b):
 
     replicate: the first of LANES, which share the bits above the 32nd.
     """
-    for kind in range(3):
-        count = draws.counts[kind]
-        if count > 0:
-            block, last = np.uint64(first * count // 2), np.uint64(((first + samples) * count + 1) // 2)
-            if kind == 0:
-                _normals(draws, replicate, seed, step, steps, block, last, first + samples == b)
-            else:
-                _uniforms(draws, kind, replicate, seed, step, steps, block, last)
+    align_stack()
+    if draws.counts[0] > 0:
+        block, last = _blocks(draws.counts[0], first, samples)
+        _normals(draws, replicate, seed, step, steps, block, last, first + samples == b)
+    if draws.counts[1] > 0:
+        block, last = _blocks(draws.counts[1], first, samples)
+        out, purpose = draws.uniforms, draws.pilot + PURPOSE_UNIFORM
+        _uniforms(out, draws.pitch[1], purpose, False, replicate, seed, step, steps, block, last)
+    if draws.counts[2] > 0:
+        block, last = _blocks(draws.counts[2], first, samples)
+        out, purpose = draws.exponentials, draws.pilot + PURPOSE_EXPONENTIAL
+        _uniforms(out, draws.pitch[2], purpose, True, replicate, seed, step, steps, block, last)
+
+
+@inline
+def _blocks(count, first, samples):
+    return np.uint64(first * count // 2), np.uint64(((first + samples) * count + 1) // 2)
 
 
 @inline

@@ -21,8 +21,9 @@ from numba.core.extending import (
 from numba.core.imputils import impl_ret_borrowed
 
 from ._jit import body, overload
-from .lane_arrays import makers
+from .lane_arrays import empty_numbers, makers
 from .lane_sums import LaneSums
+from .lane_triangle import finite, used
 from .vector import Vector, widest
 
 _FUNCTIONS = {}
@@ -189,7 +190,7 @@ def kept(x, room=None):
 def _kept(x, room=None):
     if not isinstance(x, LaneTerm):
         return lambda x, room=None: x
-    empty, _ = makers(lanes_of(x))
+    empty = makers(lanes_of(x))[0] if _vectors(x) else empty_numbers
 
     def made(x, room=None):
         array = empty(count(x), room)
@@ -378,20 +379,23 @@ def dot(a, b, room=None):
 @overload(dot)
 def _dot(a, b, room=None):
     shapes = tuple(t.ndim if isinstance(t, types.Array) else 1 if isinstance(t, LaneTerm) else 0 for t in (a, b))
-    make = _empty_numbers
+    make = empty_numbers
     if _vectors(a) or _vectors(b):
         make = makers(lanes_of(a, b))[0]
     if shapes == (1, 1):
         return _dot_of_vectors
     if shapes == (2, 1):
+        triangular = a.layout == "C" and a.dtype == types.float64 and bool(_vectors(b))
+        short, columns_of = (_many_and_finite, used) if triangular else (_no, _all)
 
         def matrix_vector(a, b, room=None):
             given = kept(b, room)
             out = make(a.shape[0], room)
             whole, columns = a.shape[0] // 4 * 4, a.shape[1]
+            shorter = short(a, given)
             for i in range(0, whole, 4):  # four rows at once: their sums do not wait for each other
                 x0, x1, x2, x3 = 0.0, 0.0, 0.0, 0.0
-                for j in range(columns):
+                for j in range(columns_of(a, i) if shorter else columns):
                     y = given[j]
                     x0 += a[i, j] * y
                     x1 += a[i + 1, j] * y
@@ -423,8 +427,18 @@ def _dot(a, b, room=None):
 
 
 @body
-def _empty_numbers(count, room):
-    return np.empty(count)
+def _many_and_finite(a, x):
+    return a.shape[1] > 8 and finite(x)
+
+
+@body
+def _no(a, x):
+    return False
+
+
+@body
+def _all(a, i):
+    return a.shape[1]
 
 
 def _dot_of_vectors(a, b, room=None):

@@ -29,6 +29,7 @@ _IMPORT = re.compile(r"from fastsgd\.kernels\.own_functions import [\w, ]+\n")
 _PARAMS = types.Array(types.float64, 1, "C")
 _ROW = 8  # replicates whose samples stand side by side: as many as a block of rows that is turned has
 _LONG = 64  # features
+_SIZES = "DIMENSION", "PARAMETERS", "NORMALS", "UNIFORMS", "EXPONENTIALS", "ALONE"
 _FEW = 2  # samples of a batch that leave most of a vector of samples idle
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _PLACE = re.compile(r'File "([^"]*)", line (\d+)')
@@ -52,8 +53,10 @@ class Kernels(NamedTuple):
     """Compiled kernels.
 
     scalar: module of `own_simulator` or `own_pool`, one replicate at a time: all but `advance` in any case.
-    lanes: `advance` of `own_lanes_simulator`, replicates side by side; on a pool of (batch, weighted, features, dimension)
-    that gives (replicates of a block, `advance` of `own_margins` or `own_lanes_pool`).
+    lanes: replicates side by side. For a simulator a function of (dimension, how many parameters, draws of a sample by kind,
+        batch; 0 if arms, pairs or control variates share draws) that gives `advance` of `own_lanes_simulator` or
+        `own_lanes_single`; on a pool of (batch, weighted, features, dimension) that gives (replicates of a block, `advance`
+        of `own_margins` or `own_lanes_pool`).
         None if the gradient does not work on lanes; reason: why.
     mean_hessian: of the mean loss, a function of (theta, params, out) for Python, or None.
     """
@@ -165,7 +168,7 @@ def _rewritten(gradient, with_params, lanes):
 
 
 def _lanes(key, gradient, with_params):
-    """(`advance`, "") of a simulator, or (None, why it cannot be)."""
+    """(a function of (dimension, parameters, draws of a sample by kind, batch; 0 if draws are shared), ""), or (None, why)."""
     array, made = LaneArray(LANES), {}
 
     def compiles():
@@ -176,8 +179,18 @@ def _lanes(key, gradient, with_params):
     _, reason = _route("own_lanes_simulator", key, gradient, [compiles])
     if reason:
         return None, reason
-    made = made or {"gradient": _rewritten(gradient, with_params, LANES)}
-    return _module("own_lanes_simulator", key, made).advance, ""
+    function = made.get("gradient") or _rewritten(gradient, with_params, LANES)
+
+    @functools.cache
+    def made_for(template, *sizes):
+        constants = dict(zip(_SIZES, sizes, strict=True))
+        return _module(template, f"{key} {sizes}", {"gradient": function} | constants).advance
+
+    def of(dimension, parameters, counts, batch):
+        template = "own_lanes_single" if batch else "own_lanes_simulator"
+        return made_for(template, dimension, parameters, *counts, int(batch == 1))
+
+    return of, ""
 
 
 def _pool_lanes(key, gradient, with_params):

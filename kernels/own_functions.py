@@ -1,12 +1,15 @@
 """What a kernel is made for; in a made module it is the user's (`own_*` import it).
 
 Constants: REPLICATES in a block and SIDE samples of each side by side; WEIGHTED: whether samples have weights; EXTRAS
-of `margins` and whether it has a PULL towards theta (t); DIMENSION of theta and FEATURES of a sample.
+of `margins` and whether it has a PULL towards theta (t); DIMENSION of theta and FEATURES of a sample; NORMALS, UNIFORMS and
+EXPONENTIALS of a simulated one; PARAMETERS, how
+many; ALONE: whether a batch is one sample.
 """
 
 from ._jit import jit
 
 REPLICATES, SIDE, WEIGHTED, EXTRAS, PULL, DIMENSION, FEATURES = 8, 1, 0, 1, 0, 1, 1
+NORMALS, UNIFORMS, EXPONENTIALS, PARAMETERS, ALONE = 1, 0, 0, 0, 1
 
 
 @jit

@@ -5,11 +5,12 @@ from fastsgd.kernels._jit import LANES
 from fastsgd.kernels.lane_arrays import borrow_lanes, workspace
 from fastsgd.kernels.lane_steps import position_lanes, update_lanes
 from fastsgd.kernels.lane_stream import begin_draws, fill_draws, make_draws, sample_of
-from fastsgd.kernels.own_functions import gradient
+from fastsgd.kernels.own_functions import DIMENSION, EXPONENTIALS, NORMALS, PARAMETERS, UNIFORMS, gradient
 from fastsgd.kernels.parallel import parallel
 from fastsgd.kernels.quadratic import load_block, store_block
 from fastsgd.kernels.turned import deviations, turn
 from fastsgd.kernels.vector import fma, load, store
+from fastsgd.kernels.views import borrow
 
 _0 = np.uint64(0)
 _W = np.uint64(LANES)
@@ -25,12 +26,14 @@ def advance(
     samples 2 i and 2 i + 1 are antithetic; coefficient float64[d, draws] of control variates, or [0, 0]; b samples a step;
     etas float64[A, steps]; seed, first_*: uint64.
     """
-    arms, _, d = delta.shape
+    arms, d = delta.shape[0], DIMENSION
     begin, inverse, drawn = block * LANES, 1.0 / b, b // 2 if paired else b
-    draws, sides, controls = make_draws(counts, drawn, _0), 2 if paired else 1, coefficient.shape[1]
+    sides, controls = 2 if paired else 1, coefficient.shape[1]
+    draws = make_draws((NORMALS, UNIFORMS, EXPONENTIALS), drawn, _0)
     size = d * LANES
     state, theta, total = workspace(arms * size), workspace(arms * size + LANES), workspace(arms * size + LANES)
     g, means = workspace(size + LANES), workspace(controls * LANES + LANES)
+    given = borrow(params, 0, PARAMETERS)
     load_block(delta, begin, d, state)
     replicate = first_replicate + np.uint64(begin)
     begin_draws(draws, seed, replicate, first_step)
@@ -59,9 +62,9 @@ def advance(
                     for a in range(arms):
                         here = borrow_lanes(theta, a * size, d, LANES)
                         if i == 0 and side == 0:
-                            gradient(here, sample, params, borrow_lanes(total, a * size, d, LANES))
+                            gradient(here, sample, given, borrow_lanes(total, a * size, d, LANES))
                             continue
-                        gradient(here, sample, params, out)
+                        gradient(here, sample, given, out)
                         for at in range(_0, np.uint64(size), _W):
                             to = np.uint64(a * size) + at
                             store(total, to, load(total, to, LANES) + load(g, at, LANES))

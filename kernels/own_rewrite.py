@@ -17,6 +17,8 @@ from ._jit import body, uncached
 from .lane_margins import Margins
 from .lane_products import Products, check_loops
 from .lane_source import Common, Lanes, Unfit, writes
+from .lane_views import CALLS as VIEWS
+from .lane_views import Views
 from .lane_zeros import unread
 from .own_source import source
 
@@ -40,6 +42,7 @@ _CALLS = {
     "fastsgd_eight": lane_rows.eight,
     "fastsgd_place": lane_rows.place,
     **lane_terms.IN_PLACE,
+    **VIEWS,
 }
 
 
@@ -182,6 +185,8 @@ class Rewriting:
             unread(tree, tree.args.args[0].arg if function is self.gradient else "")
             if self.rows:
                 tree = self._along_rows(function, tree, vary, arrays, space)
+            elif function is self.gradient:
+                tree = Views(tree).visit(tree)
             tree = Lanes(tree, vary, helper, arrays).convert()
             space["fastsgd_empty_lanes"], space["fastsgd_zeros_lanes"] = lane_arrays.makers(self.lanes)
             if room != _NONE:

@@ -253,7 +253,10 @@ class OwnStepper:
                 self._simulate(pilot, rows, sizes, seed, first, first_step)
                 delta[:, part] = rows
             return
-        pilot.kernels.lanes(-(-replicates // LANES), *rest)
+        shared = delta.shape[0] > 1 or self._paired or self._coefficient.size
+        counts = tuple(int(c) for c in pilot.counts)
+        advance = pilot.kernels.lanes(delta.shape[2], pilot.params.size, counts, 0 if shared else self._batch)
+        advance(-(-replicates // LANES), *rest)
 
 
 # The arms of a run share one problem, which is checked before it is built; the last is kept.

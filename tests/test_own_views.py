@@ -131,7 +131,7 @@ def test_a_shape_that_does_not_fit_is_an_error():
     for shape in ((3, 4), (-1, 6), (12, -1), (-2, 6)):
         assert shaped(x, *shape) == x.sum()
     for shape in ((3, 5), (-1, 5), (-2, -6), (0, -1)):
-        with pytest.raises(ValueError, match="size|shape"):
+        with pytest.raises(ValueError, match=r"size|shape"):
             shaped(x, *shape)
     for begin, end, i in ((2, 5, 0), (-3, 20, -1), (9, 2, 2), (-40, -2, 1)):
         expected = x[begin:end].sum(), x[begin:].sum(), x[:end].sum(), x.reshape(3, 4)[i].sum()

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from fastsgd.theory import _check, _dd, _product, lyapunov
 from fastsgd.theory._check import Array
 from fastsgd.theory.eigen import Eigenbasis, eigenbasis, symmetrise
-from fastsgd.theory.refine import refine
+from fastsgd.theory.extreme import smallest
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def loewner_gap(A: ArrayLike, B: ArrayLike) -> float:
     lower = _check.symmetric("A", A)
     upper = _check.symmetric("B", B, lower.shape[0])
     gap = _dd.two_sum(upper, -lower)
-    return float(refine(gap)[0][0][0]) if np.any(gap[0]) else 0.0
+    return smallest(gap) if np.any(gap[0]) else 0.0
 
 
 def loewner_below(A: ArrayLike, B: ArrayLike) -> bool:

@@ -9,10 +9,9 @@ from numpy.typing import ArrayLike
 
 from fastsgd.theory import _check, _dd, _product
 from fastsgd.theory._check import Array
-from fastsgd.theory._dd import Pair
 from fastsgd.theory.eigen import Eigenbasis, eigenbasis, symmetrise
+from fastsgd.theory.extreme import smallest
 from fastsgd.theory.projection import pseudo_inverse, range_basis, range_projector, rank, spectrum
-from fastsgd.theory.refine import refine
 
 __all__ = [
     "ContractionRate",
@@ -100,8 +99,8 @@ def contraction_rate(F: ArrayLike, H: ArrayLike) -> ContractionRate:
     root = _dd.sqrt(level)
     # A + A' = inner (l_i + l_j)/(sqrt(l_i) sqrt(l_j)): in double-double, as mu_F may be small beside |A|
     weight = _dd.divide(_dd.outer(_dd.add, level), _dd.outer(_dd.multiply, root))
-    value = _smallest(_dd.multiply(inner, (0.5 * weight[0], 0.5 * weight[1])))
-    return ContractionRate(value, _smallest(inner), value > 0.0)
+    value = smallest(_dd.multiply(inner, (0.5 * weight[0], 0.5 * weight[1])))
+    return ContractionRate(value, smallest(inner), value > 0.0)
 
 
 def condition_number(G: ArrayLike) -> float:
@@ -136,16 +135,10 @@ def generalised_condition_number(H: ArrayLike, G: ArrayLike) -> float:
     return float(np.max(_relative(inner, values[inside]))) * float(np.max(_relative(noise, other.values)))
 
 
-def _smallest(matrix: Pair) -> float:
-    """Smallest eigenvalue of a symmetric pair float64[d, d], to 1e-12 of itself also beside eigenvalues 1e12 larger."""
-    lower = 0.5 * (matrix[0] + matrix[0].T), 0.5 * (matrix[1] + matrix[1].T)
-    return float(refine(lower)[0][0][0])
-
-
 def _relative(matrix: Array, values: Array) -> Array:
     """Eigenvalues of D^-1/2 M D^-1/2, D = diag(values)."""
     root = np.sqrt(values)
-    return eigenbasis(symmetrise(matrix / np.multiply.outer(root, root))).values
+    return np.asarray(np.linalg.eigvalsh(symmetrise(matrix / np.multiply.outer(root, root))), np.float64)
 
 
 def dual_norm_squared(gradient: ArrayLike, F: ArrayLike) -> Array:

@@ -7,7 +7,7 @@ import numpy as np
 from fastsgd.theory import _dd
 from fastsgd.theory._check import Array
 from fastsgd.theory._dd import Pair
-from fastsgd.theory._product import pair, product, transpose
+from fastsgd.theory._product import SLICES, gram, pair, product, slice_bits, transpose
 
 ROUNDS = 8
 NEGLIGIBLE = 1e-27  # couplings below this part of |H| are left: they change no digit for eigenvalues above 1e-12 |H|
@@ -17,8 +17,9 @@ def refine(H: Array | Pair) -> tuple[Pair, Pair]:
     """(l, V) of a symmetric float64[d, d], or of a pair hi + lo of them, as pairs hi + lo, l ascending.
 
     Each round computes the couplings V'HV and the defect I - V'V in double-double and corrects V to second order, so
-    the error is squared. Directions whose coupling is not small against their gap (clusters) are first turned by the
-    eigenvectors of their own block. The matrix is scaled by a power of two, so any magnitude is fine.
+    the error is squared; a correction is multiplied with as many digits as it adds. Directions whose coupling is not
+    small against their gap (clusters) are first turned by the eigenvectors of their own block. The matrix is scaled by a
+    power of two, so any magnitude is fine.
     """
     hi, lo = H if isinstance(H, tuple) else pair(H)
     _, exponent = np.frexp(np.max(np.abs(hi)))
@@ -26,7 +27,7 @@ def refine(H: Array | Pair) -> tuple[Pair, Pair]:
     V = pair(np.linalg.eigh(A[0])[1])
     for _ in range(ROUNDS):
         W = product(transpose(V), product(A, V))
-        N = product(transpose(V), V)
+        N = gram(V)
         diagonal = _dd.divide(_diagonal(W), _diagonal(N))
         eye = np.eye(hi.shape[0])
         R = _dd.add(pair(eye), (-N[0], -N[1]))
@@ -41,12 +42,19 @@ def refine(H: Array | Pair) -> tuple[Pair, Pair]:
             V = product(V, pair(_rotation(C, diagonal, clustered)))
             continue
         E = np.divide(C, gap, out=np.zeros_like(C), where=real) + 0.25 * (R[0] + R[0].T)
-        V = _dd.add(V, product(V, pair(E)))
-        if np.max(np.abs(E)) < 1e-14:
+        size = float(np.max(np.abs(E)))
+        V = _dd.add(V, product(V, pair(E), _slices_of(size, hi.shape[0])))
+        if size < 1e-14:
             break
     order = np.argsort(diagonal[0], kind="stable")
     values = np.ldexp(diagonal[0][order], exponent), np.ldexp(diagonal[1][order], exponent)
     return values, (V[0][:, order], V[1][:, order])
+
+
+def _slices_of(size: float, d: int) -> int:
+    """Slices of a product with numbers of this size that is to be as good as one with numbers of size 1 and all slices."""
+    spared = -np.log2(size) / slice_bits(d) if size > 0.0 else SLICES
+    return int(np.clip(np.ceil(SLICES - spared), 1, SLICES))
 
 
 def _diagonal(x: Pair) -> Pair:

@@ -65,6 +65,25 @@ def geometric_sum(u: Array, log_abs: Array, sign: Array, k: float) -> Array:
     return result
 
 
+def divided_power(x: tuple[Array, Array, Array], y: tuple[Array, Array, Array], k: int) -> Array:
+    """(r^k - q^k)/(r - q) = sum_{t<k} r^(k-1-t) q^t elementwise, k r^(k-1) where r = q; of (1 - r, log|r|, sign of r) each."""
+    shape = np.broadcast_shapes(x[0].shape, y[0].shape)
+    if k == 0:
+        return np.zeros(shape)
+    swap = np.broadcast_to(y[1] > x[1], shape)  # the larger is the base, so that no power overflows against another
+    base, other = (tuple(np.where(swap, b, a) for a, b in zip(*pair, strict=True)) for pair in ((x, y), (y, x)))
+    value = 1.0 - base[0]
+    empty = value == 0.0
+    gap = np.where(empty, 1.0, (other[0] - base[0]) / np.where(empty, 1.0, value))  # 1 - other/base
+    with np.errstate(invalid="ignore"):
+        ratio_logs = np.where(empty, -np.inf, other[1] - base[1])
+    total = geometric_sum(gap, ratio_logs, base[2] * other[2], k)
+    if k == 1:
+        return np.ones(shape)
+    result: Array = np.where(empty, 0.0, power(base[1], base[2], k - 1) * total)
+    return result
+
+
 def lag_weights(u: Array, log_abs: Array, sign: Array, K: int) -> Array:
     """K + 2 sum_{n=1}^{K-1} (K - n) r^n for r = 1 - u = sign exp(log_abs), elementwise, -1 <= r <= 1; >= 0.
 

@@ -32,7 +32,7 @@ def inner(x: ArrayLike, y: ArrayLike, axis: int | tuple[int, ...] = -1) -> Array
     axes = axis if isinstance(axis, tuple) else (axis,)
     keep = tuple(n for n in range(hi.ndim) if n not in [a % hi.ndim for a in axes])
     shape = tuple(hi.shape[n] for n in keep)
-    total = _halve(
+    total = halved(
         *(
             np.moveaxis(np.transpose(part, keep + tuple(a % part.ndim for a in axes)).reshape(*shape, -1), -1, 0)
             for part in (hi, lo)
@@ -42,7 +42,7 @@ def inner(x: ArrayLike, y: ArrayLike, axis: int | tuple[int, ...] = -1) -> Array
     return result
 
 
-def _halve(hi: Array, lo: Array) -> Pair:
+def halved(hi: Array, lo: Array) -> Pair:
     """Sum along the first axis, by halves."""
     while len(hi) > 1:
         half = len(hi) // 2

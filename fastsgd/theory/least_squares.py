@@ -149,15 +149,30 @@ def pool(features: ArrayLike, targets: ArrayLike, optimum: ArrayLike | None = No
     stacked, wanted = np.vstack([X, np.diag(np.sqrt(n * P))]), np.concatenate([y, np.zeros(d)])
     if optimum is None:
         theta = np.linalg.lstsq(stacked, wanted, rcond=None)[0]
+        left = np.concatenate([_residuals(X, y, theta, np.zeros(d)), -np.sqrt(n * P) * theta])
+        theta, low = _dd.two_sum(theta, np.linalg.lstsq(stacked, left, rcond=None)[0])
     else:
-        theta = _check.array("optimum", optimum, (d,))
-    e = y - X @ theta
+        theta, low = _check.array("optimum", optimum, (d,)), np.zeros(d)
+    e = _residuals(X, y, theta, low)
     slope = X.T @ e / n - P * theta
     if float(np.max(np.abs(slope))) > 1e-6 * float(np.max(np.abs(X).T @ np.abs(y) / n) + 1e-300):
         raise ValueError(
             f"optimum must be the minimiser for this pool, got a mean gradient up to {np.max(np.abs(slope)):.3g}"
         )
     return Pool(X, e, P)
+
+
+def _residuals(X: Array, y: Array, theta: Array, low: Array) -> Array:
+    """y - X (theta + low), float64[n]; where X has less than 1e7 entries from 30 digits, as much may cancel."""
+    if X.size > 1e7:
+        plain: Array = (y - X @ theta) - X @ low
+        return plain
+    point, parts = (-theta[:, None], -low[:, None]), []
+    for start in range(0, len(X), CHUNK):
+        moved = _product.product(_product.pair(X[start : start + CHUNK]), point)
+        sums = _dd.add(_product.pair(y[start : start + CHUNK, None]), moved)
+        parts.append((sums[0] + sums[1])[:, 0])
+    return np.concatenate(parts)
 
 
 def step(at: Pool, m: Array, M: Array, eta: float, factor: float) -> tuple[Array, Array]:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from fastsgd.theory import _check
+from fastsgd.theory import least_squares_edge as edge
 from fastsgd.theory._check import Array
 from fastsgd.theory.eigen import symmetrise
 from fastsgd.theory.least_squares import DENSE_LIMIT, Pool
@@ -71,8 +72,9 @@ def stationary(at: Pool, eta: float, factor: float) -> Array:
 
     Solved as (I - eta L^-1/2 Q L^-1/2) N = eta f L^-1/2 S_n, M = L^-1/2 N, self-adjoint and positive definite below
     the limit of stability: directly for d <= 36, by conjugate gradients to 1e-14 beyond. Above the frozen-noise value
-    by O(eta). 12 digits at condition numbers of H to 1e10 for eta up to half of `largest_stable_step`; next to it a rounding
-    grows as 1/(1 - eta/limit): 1e-9 at 1 - 5e-7.
+    by O(eta). 12 digits at condition numbers of H to 1e10 up to `largest_stable_step` (1 - 5e-7 of it): the condition of the
+    problem is 1/(1 - eta/limit), so that next to the limit the residual is taken with 30 digits. Pools with n d^2 > 2e8 are
+    not, and have 1e-15/(1 - eta/limit).
 
     Raises: ValueError at or above `largest_stable_step`.
     """
@@ -84,13 +86,21 @@ def stationary(at: Pool, eta: float, factor: float) -> Array:
         raise ValueError(f"eta must be < {limit:.6g} for a finite second moment (mean-square stability), got {eta:.6g}")
     basis = at.basis
     root = np.sqrt(np.add.outer(basis.values, basis.values))
-    right = eta * f * turned.noise / root
+    noise = eta * f * turned.noise
     if d * (d + 1) // 2 <= DENSE_LIMIT:
         matrix = np.eye(d * (d + 1) // 2) - eta * as_matrix(apply, d)
-        N = unpack(np.asarray(np.linalg.solve(matrix, pack(right)), np.float64), d)
+
+        def solve(right: Array) -> Array:
+            return unpack(np.asarray(np.linalg.solve(matrix, pack(right / root)), np.float64), d) / root
     else:
-        N = _conjugate_gradients(lambda M: M - eta * apply(M), right)
-    return basis.back(N / root)
+
+        def solve(right: Array) -> Array:
+            return _conjugate_gradients(lambda M: M - eta * apply(M), right / root) / root
+
+    M = solve(noise)
+    if eta > edge.NEAR * limit and float(len(at.features)) * d * d <= edge.WORK:
+        M = edge.corrected(M, edge.residual(at, basis, eta, f, noise), solve)
+    return basis.back(M)
 
 
 def _scaled_quadratic(at: Pool, factor: float) -> tuple[Callable[[Array], Array], Pool]:

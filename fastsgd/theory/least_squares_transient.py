@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+from dataclasses import dataclass, replace
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastsgd.theory import _check, _dd, factors, paths
+from fastsgd.theory import least_squares_edge as edge
 from fastsgd.theory._check import Array
 from fastsgd.theory.least_squares import ILL, MATRIX_LIMIT, Pool
 from fastsgd.theory.least_squares_stationary import as_matrix
@@ -25,7 +29,7 @@ def moments(
 
     A constant step with d <= 50 has a closed form in the eigenvectors of the map of M, whatever the step number;
     otherwise the recursion is iterated, O(n d^2) a step. The covariance is the second moment less m m'. 12 digits at
-    condition numbers of H to 1e10; next to `largest_stable_step` a rounding grows as 1/(1 - eta/limit), as it does there.
+    condition numbers of H to 1e10, next to `least_squares_stationary.largest_stable_step` as `stationary` says there.
     """
     recorded = _check.recorded_steps(steps)
     d = at.hessian.shape[0]
@@ -71,16 +75,14 @@ def _closed_form(
     """M_k = T^k M_0 + sum_t T^(k-1-t) eta^2 f (S_n + cross(A^t m_0)), mode by mode of T and of H, in the eigenbasis of H."""
     d, basis = m.size, at.basis
     turned = at.turned(basis)
-    u, modes = _modes(turned, basis.values, eta, factor)
+    found = _sharpened(_modes(turned, basis.values, eta, factor), at, eta, factor)
     lost = factors.contraction(basis, eta)
     logs, sign = factors.log_magnitude(*lost), np.where(lost[1] < 0.0, -1.0, 1.0)
-    x = eta * u
+    x = eta * found.u
     tau_logs, tau_sign = factors.log_magnitude(x, 1.0 - x, 2.0 - x), np.where(x > 1.0, -1.0, 1.0)
-    first, start, weight = modes.T @ pack(basis.into(M)), basis.into_vector(m), eta * eta * factor
-    constant = modes.T @ pack(weight * turned.noise)
-    forced = np.array(
-        [modes.T @ pack(weight * turned.cross(one * at0)) for one, at0 in zip(np.eye(d), start, strict=True)]
-    )
+    first, start, weight = found.vectors.T @ pack(basis.into(M)), basis.into_vector(m), eta * eta * factor
+    constant = found.of_noise(weight * turned.noise)
+    forced = np.array([found.of_noise(weight * turned.cross(one)) for one in np.diag(start)])
     means, seconds = np.empty((steps.size, d)), np.empty((steps.size, d, d))
     for s, k in enumerate(int(k) for k in steps):
         means[s] = basis.back_vector(factors.power(logs, sign, k) * start)
@@ -93,14 +95,51 @@ def _closed_form(
                 (lost[0][:, None], logs[:, None], sign[:, None]),
             )
             value += np.sum(factors.divided_power(*powers, k) * forced, axis=0)
-        seconds[s] = basis.back(unpack(modes @ value, d))
+        seconds[s] = basis.back(unpack(found.vectors @ value, d))
     return means, seconds
 
 
-def _modes(turned: Pool, values: Array, eta: float, factor: float) -> tuple[Array, Array]:
-    """u float64[p] and orthonormal modes float64[p, p] of U = (I - T)/eta = L - eta Q on packed symmetric matrices.
+@dataclass(frozen=True)
+class _Modes:
+    """u float64[p] and orthonormal vectors float64[p, p] of U = (I - T)/eta = L - eta Q on packed symmetric matrices.
 
-    U = D C D with D^2 = l_i + l_j and C = I - eta D^-1 Q D^-1, which is well-conditioned below the limit of stability
+    U = D R'R D with D = diag(root) and `triangle` R upper triangular; None for an unstable step or a well-conditioned H.
+    edge: modes that are next to the limit of stability, where C is all but singular.
+    """
+
+    u: Array
+    vectors: Array
+    root: Array
+    triangle: Array | None
+    edge: NDArray[np.int64]
+
+    def of_noise(self, matrix: Array) -> Array:
+        """vectors' pack(matrix), of a matrix that is small where H is: by way of U^-1, in which it is not, to its digits."""
+        packed = pack(matrix)
+        if self.triangle is None:
+            return self.vectors.T @ packed
+        from scipy.linalg import cho_solve
+
+        moved: Array = cho_solve((self.triangle, False), packed / self.root) / self.root
+        found: Array = self.u * (self.vectors.T @ moved)
+        found[self.edge] = self.vectors[:, self.edge].T @ packed
+        return found
+
+
+def _sharpened(found: _Modes, at: Pool, eta: float, factor: float) -> _Modes:
+    """u of the modes on the edge from Rayleigh quotients of 30 digits: the rest is not as large beside them."""
+    n, d = at.features.shape
+    if not 0 < len(found.edge) <= d or float(n) * d * d > edge.WORK:
+        return found
+    image, u = edge.residual(at, at.basis, eta, factor, np.zeros((d, d))), found.u.copy()
+    for i in found.edge:
+        mode = found.vectors[:, i]
+        u[i] = -float(mode @ pack(image(unpack(mode, d)))) / float(mode @ mode)
+    return replace(found, u=u)
+
+
+def _modes(turned: Pool, values: Array, eta: float, factor: float) -> _Modes:
+    """U = D C D with D^2 = l_i + l_j and C = I - eta D^-1 Q D^-1, which is well-conditioned below the limit of stability
     whatever the condition of H: with C = R'R the singular values of R D, by Jacobi rotations, keep their digits however
     small they are (Demmel and Veselic 1992).
     """
@@ -108,20 +147,26 @@ def _modes(turned: Pool, values: Array, eta: float, factor: float) -> tuple[Arra
     product = np.multiply.outer(values, values)
     Q = as_matrix(lambda N: product * N + factor * turned.excess(N), d)
     sums = np.add.outer(values, values)[np.tril_indices(d)]
+    root, R = np.sqrt(np.abs(sums)), None
     if np.min(sums) > 0.0 and np.min(sums) * ILL < np.max(sums):
-        root = np.sqrt(sums)
-        try:
-            R = np.linalg.cholesky(np.eye(len(sums)) - eta * Q / np.multiply.outer(root, root)).T
-        except np.linalg.LinAlgError:  # an unstable step
-            R = None
-        if R is not None:
-            from scipy.linalg.lapack import dgejsv
+        with contextlib.suppress(np.linalg.LinAlgError):
+            R = np.asarray(
+                np.linalg.cholesky(np.eye(len(sums)) - eta * Q / np.multiply.outer(root, root)).T, np.float64
+            )
+    if R is not None:
+        from scipy.linalg.lapack import dgejsv
 
-            order = np.argsort(-root)
-            sva, _, V, work, _, info = dgejsv(np.asfortranarray((R * root)[:, order]), joba=0, jobu=3)
-            if info == 0:
-                modes = np.empty_like(V)
-                modes[order] = V
-                return (sva * (work[0] / work[1])) ** 2, modes
-    u, modes = np.linalg.eigh(np.diag(sums) - eta * Q)
-    return u, modes
+        order = np.argsort(-root)
+        sva, _, V, work, _, info = dgejsv(np.asfortranarray((R * root)[:, order]), joba=0, jobu=3)
+        if info == 0:
+            vectors = np.empty_like(V)
+            vectors[order] = V
+            u = (sva * (work[0] / work[1])) ** 2
+            return _Modes(u, vectors, root, R, _edge(u, vectors, sums))
+    u, vectors = np.linalg.eigh(np.diag(sums) - eta * Q)
+    return _Modes(u, vectors, root, None, _edge(u, vectors, sums))
+
+
+def _edge(u: Array, vectors: Array, sums: Array) -> NDArray[np.int64]:
+    """Modes whose u is less than 1 - NEAR of what it is without Q."""
+    return np.flatnonzero(np.abs(u) < (1.0 - edge.NEAR) * (sums @ vectors**2))

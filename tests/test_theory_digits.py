@@ -3,7 +3,6 @@
 import mpmath as mp
 import numpy as np
 import pytest
-import scipy.linalg
 from reference_theory import exact, random_covariance, random_hessian, relative
 
 from fastsgd.theory import (
@@ -14,8 +13,6 @@ from fastsgd.theory import (
     fluid,
     fourth_moments,
     geometry,
-    least_squares,
-    least_squares_stationary,
     lyapunov,
     mean_shift,
     projection,
@@ -218,25 +215,6 @@ def test_design_covariances_that_nearly_vanish():
         A, D = q[1] - 7 * q[2] + 12 * q[3] - 6 * q[4], q[2] - 2 * q[3] + q[4]
         want = (A * fourth + 3 * D * second**2 - ((q[1] - q[2]) * second) ** 2) / mp.mpf(b) ** 4
         assert relative(fourth_moments.product_covariance(g, b), [[float(want)]]) < 1e-12
-
-
-@pytest.mark.parametrize("top", TOPS[:3])
-def test_least_squares_of_condition_1e10(top):
-    """Rows along a Hadamard basis, two of opposite residual each: diagonal there, so that the second moment is known."""
-    d, f = 16, 0.25
-    s, r = np.append(1.0, 10.0 ** -np.linspace(0.1, 5, d - 1)), 1 + np.sqrt(np.arange(d))
-    W = scipy.linalg.hadamard(d).astype(float)
-    pool = least_squares.pool(np.repeat(W * s[:, None], 2, axis=0), np.tile([1.0, -1.0], d) * np.repeat(r, 2))
-    rate = (s**2) * (1 + (d - 1) * f)
-    limit = 2 / rate.max()
-    assert least_squares_stationary.largest_stable_step(pool, f) == pytest.approx(limit, rel=1e-12)
-    eta = top * limit / 2
-    want = (W.T / d * (eta * f * r**2 / (2 - eta * rate))) @ W
-    assert np.linalg.norm(least_squares_stationary.stationary(pool, eta, f) - want) < 1e-12 * np.linalg.norm(want)
-    frozen = (W.T / d * (eta * f * r**2 / (2 - eta * s**2))) @ W
-    assert np.linalg.norm(least_squares.frozen(pool, eta, f) - frozen) < 1e-12 * np.linalg.norm(frozen)
-    plain = lyapunov.discrete_stationary(pool.hessian, f * pool.noise, eta)
-    assert np.linalg.norm(plain - frozen) > 1e-9 * np.linalg.norm(frozen)
 
 
 def test_what_has_no_stationary_law_is_refused_in_one_line():

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastsgd.theory import _check, _dd, factors, paths
 from fastsgd.theory import least_squares_edge as edge
 from fastsgd.theory._check import Array
+from fastsgd.theory.eigen import symmetrise
 from fastsgd.theory.least_squares import ILL, MATRIX_LIMIT, Pool
 from fastsgd.theory.least_squares_stationary import as_matrix
 from fastsgd.theory.paths import Etas
@@ -49,7 +50,7 @@ def work(at: Pool, etas: Etas, last: int) -> float:
     kept = p <= min(MATRIX_LIMIT, n)
     setup = float(n) * p * p if kept else 0.0
     if paths.constant_step(etas) is not None and p <= MATRIX_LIMIT and last > d * d:
-        return setup + 15.0 * p**3 + (0.0 if kept else 4.0 * n * d * d * p)
+        return setup + 30.0 * p**3 + (0.0 if kept else 4.0 * n * d * d * p)
     return setup + last * (1e6 + 8.0 * d**3 + (2.0 * p * p if kept else 4.0 * n * d * d))
 
 
@@ -62,7 +63,7 @@ def _iterated(at: Pool, etas: Etas, factor: float, steps: NDArray[np.int64], m: 
             for eta in paths.step_sizes(etas, start, min(start + paths.CHUNK, k)):
                 HM, size = H @ M, float(eta)
                 noise = factor * (at.excess(M) + at.noise + at.cross(m))
-                change = size * (HM @ H + 0.5 * (noise + noise.T)) - (HM + HM.T)
+                change = size * symmetrise(HM @ H + noise) - (HM + HM.T)
                 m, m_low = _dd.two_sum(m, m_low - size * (H @ m))
                 M, M_low = _dd.two_sum(M, M_low + size * change)
         reached, means[s], seconds[s] = k, m, M

@@ -2,6 +2,7 @@
 
 from itertools import permutations
 
+import mpmath as mp
 import numpy as np
 import pytest
 
@@ -66,3 +67,24 @@ def test_a_pool_with_too_many_subsets_is_refused():
     A, g = pool(24, 2, 1)
     with pytest.raises(ValueError, match="too many subsets"):
         reshuffled_pool.epoch(A, g, 0.1, 3)
+
+
+@pytest.mark.parametrize("eta", [1e-10, 0.1])
+def test_many_epochs_of_any_step_in_50_digits(eta):
+    n, d = 4, 1
+    A, g = pool(n, d, 1)
+    maps = reshuffled_pool.epoch(A, g, eta, 1)
+    with mp.workdps(50):
+        epoch = mp.matrix(4, 4)
+        for order in permutations(range(n)):
+            Z = mp.eye(2)
+            for i in order:
+                Z = mp.matrix([[1 - mp.mpf(eta) * A[i, 0, 0], -mp.mpf(eta) * g[i, 0]], [0, 1]]) * Z
+            for i, a in enumerate(Z):
+                epoch[2 * (i // 2) : 2 * (i // 2) + 2, 2 * (i % 2) : 2 * (i % 2) + 2] += a * Z / 24
+        for epochs in (1, 10**6, 10**10):
+            want = epoch**epochs * mp.matrix([2, 1, 1, 1])
+            mean, second = reshuffled_pool.moments(maps, [n * epochs], [1.0], [[2.0]])
+            if eta < 0.01:  # the other has forgotten its start: what is left of the mean is the rounding of sum g = 0
+                assert mean[0, 0] == pytest.approx(float(want[1]), rel=1e-12)
+            assert second[0, 0, 0] == pytest.approx(float(want[0]), rel=1e-12)

@@ -217,6 +217,28 @@ def test_design_covariances_that_nearly_vanish():
         assert relative(fourth_moments.product_covariance(g, b), [[float(want)]]) < 1e-12
 
 
+def test_differences_of_covariances_and_flat_directions(pair):
+    H, G, (h, V), _ = pair
+    rng = np.random.default_rng(0)
+    near = 1e-9 * rng.standard_normal((5, 5)) - (1 - 1e-9) * G
+    want = exact(G) + (exact(near) + exact(near).T) / 2
+    assert off(sampling.antithetic(G, near, 2), want / 2) < 1e-12
+    assert (
+        off(
+            sampling.common_variates(G, 1.1 * G, -1.05 * near),
+            exact(G) + exact(1.1 * G) - (exact(-1.05 * near) + exact(-1.05 * near).T),
+        )
+        < 1e-12
+    )
+    X = rng.standard_normal((20, 5)) @ array(mp.diag([mp.sqrt(x) for x in h]) * V.T)
+    S, w = array(V * mp.diag([1 / x for x in h]) * V.T), rng.standard_normal(20)
+    sums = mp.matrix(1, 5)
+    for x, weight in zip(X, w, strict=True):
+        sums += weight * (exact(x) * exact(S) * exact(x).T)[0] * exact(x) / 20
+    assert off(mean_shift.glm_contraction(X, w, S), sums) < 1e-12
+    assert off(X.T @ (w * np.einsum("ni,ij,nj->n", X, S, X)) / 20, sums) > 1e-10
+
+
 def test_what_has_no_stationary_law_is_refused_in_one_line():
     eye = np.eye(2)
     for H, eta in (

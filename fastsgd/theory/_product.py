@@ -42,6 +42,14 @@ def inner(x: ArrayLike, y: ArrayLike, axis: int | tuple[int, ...] = -1) -> Array
     return result
 
 
+def quadratic_forms(x: Array, matrix: Array) -> Array:
+    """x' M x of each row of x float64[n, d], float64[n], rounded from 30 digits."""
+    rows = pair(x)
+    total = halved(*(part.T for part in _dd.multiply(product(rows, pair(matrix)), rows)))
+    result: Array = total[0] + total[1]
+    return result
+
+
 def halved(hi: Array, lo: Array) -> Pair:
     """Sum along the first axis, by halves."""
     while len(hi) > 1:

@@ -46,11 +46,17 @@ def glm_contraction(features: ArrayLike, third_weights: ArrayLike, S: ArrayLike)
     """T[S] = (1/n) sum_i w_i x_i (x_i' S x_i), float64[d], for L = (1/n) sum_i phi_i(x_i' theta), w_i = phi_i'''.
 
     features float64[n, d]; third_weights float64[n] at the optimum, for example p(1-p)(1-2p) for a logistic fit,
-    exp(x'theta) for a Poisson one. A quadratic ridge adds nothing.
+    exp(x'theta) for a Poisson one. A quadratic ridge adds nothing. x_i' S x_i is taken with 30 digits where n d^2 is at
+    most 1e9: S is large in the flat directions of H, where the features are small.
     """
     X = _check.array("features", features, (None, None))
     w = _check.array("third_weights", third_weights, (X.shape[0],))
     spread = _check.covariance("S", S, X.shape[1])
-    quadratic = np.einsum("ni,ij,nj->n", X, spread, X, optimize=True)
-    result: Array = X.T @ (w * quadratic) / X.shape[0]
+    n, d = X.shape
+    if float(n) * d * d > 1e9:
+        quadratic = np.einsum("ni,ij,nj->n", X, spread, X, optimize=True)
+    else:
+        parts = [X[start : start + 4096] for start in range(0, n, 4096)]
+        quadratic = np.concatenate([_product.quadratic_forms(part, spread) for part in parts])
+    result: Array = X.T @ (w * quadratic) / n
     return result

@@ -32,7 +32,9 @@ def work(pool_size: int, batch: int, dimension: int) -> float:
 
 
 def epoch(hessians: ArrayLike, gradients: ArrayLike, eta: float, batch: int) -> Array:
-    """Maps of vec W from the end of an epoch to its steps 0 .. K, K = floor(n/b), float64[K + 1, q, q], q = (d + 1)^2.
+    """What the steps 0 .. K of an epoch add to vec W at the end of the one before, K = floor(n/b), float64[K + 1, q, q].
+
+    q = (d + 1)^2; W after j steps is W + (result[j] vec W): maps less the identity, so that small steps keep their digits.
 
     Args:
         hessians: A_i, float64[n, d, d]; gradients: g_i at the optimum, float64[n, d].
@@ -51,16 +53,19 @@ def epoch(hessians: ArrayLike, gradients: ArrayLike, eta: float, batch: int) -> 
     each = np.zeros((n, d + 1, d + 1))
     each[:, :d, :d], each[:, :d, d] = A, g
     batches = {last: place for place, last in enumerate(combinations(range(n), b))}
-    M = np.eye(d + 1) - eta * np.stack([each[list(last)].mean(axis=0) for last in batches])
-    turns = (M[:, :, None, :, None] * M[:, None, :, None, :]).reshape(-1, q, q)
-    found, level = [np.eye(q)], {0: np.eye(q)}
+    M = -eta * np.stack([each[list(last)].mean(axis=0) for last in batches])
+    eye = np.eye(d + 1)
+    turns = M[:, :, None, :, None] * eye[None, None, :, None, :] + eye[None, :, None, :, None] * M[:, None, :, None, :]
+    turns = (turns + M[:, :, None, :, None] * M[:, None, :, None, :]).reshape(-1, q, q)
+    found, level = [np.zeros((q, q))], {0: np.zeros((q, q))}
     for size in range(b, b * (n // b) + 1, b):
         after: dict[int, Array] = {}
         for members in combinations(range(n), size):
             whole, lasts = sum(1 << i for i in members), list(combinations(members, b))
             turn = turns[[batches[last] for last in lasts]]
             before = np.stack([level[whole - sum(1 << i for i in last)] for last in lasts])
-            after[whole] = np.tensordot(turn, before, axes=([0, 2], [0, 1])) / len(lasts)
+            both = np.tensordot(turn, before, axes=([0, 2], [0, 1]))
+            after[whole] = (turn.sum(axis=0) + before.sum(axis=0) + both) / len(lasts)
         level = after
         found.append(np.mean(list(after.values()), axis=0))
     return np.stack(found)
@@ -69,7 +74,8 @@ def epoch(hessians: ArrayLike, gradients: ArrayLike, eta: float, batch: int) -> 
 def moments(maps: Array, steps: ArrayLike, mean0: ArrayLike, second0: ArrayLike) -> tuple[Array, Array]:
     """Mean float64[S, d] and second moment E Delta Delta' float64[S, d, d] at recorded steps; step 0 begins an epoch.
 
-    maps: from `epoch`; mean0 float64[d]; second0 float64[d, d], Cov Delta_0 + m_0 m_0'.
+    maps: from `epoch`; mean0 float64[d]; second0 float64[d, d], Cov Delta_0 + m_0 m_0'. To rounding, whatever the number of
+    epochs, of the larger of the start and eta^2 |g|^2.
     """
     d, K = math.isqrt(maps.shape[1]) - 1, len(maps) - 1
     W = np.ones((d + 1, d + 1))
@@ -78,8 +84,18 @@ def moments(maps: Array, steps: ArrayLike, mean0: ArrayLike, second0: ArrayLike)
     recorded, state, begun = _check.recorded_steps(steps), W.ravel(), 0
     means, seconds = np.empty((recorded.size, d)), np.empty((recorded.size, d, d))
     for s, k in enumerate(int(k) for k in recorded):
-        state = np.linalg.matrix_power(maps[K], k // K - begun) @ state
+        state = _repeated(maps[K], state, k // K - begun)
         begun = k // K
-        here = (maps[k % K] @ state).reshape(d + 1, d + 1)
+        here = (state + maps[k % K] @ state).reshape(d + 1, d + 1)
         means[s], seconds[s] = here[:d, d], here[:d, :d]
     return means, seconds
+
+
+def _repeated(added: Array, state: Array, times: int) -> Array:
+    """(I + added)^times state, by squaring."""
+    while times:
+        if times & 1:
+            state = state + added @ state
+        added = 2.0 * added + added @ added
+        times >>= 1
+    return state

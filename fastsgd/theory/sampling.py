@@ -112,7 +112,9 @@ def antithetic(G: ArrayLike, cross: ArrayLike, batch: int) -> Array:
     b = _check.count("batch", batch, 2)
     if b % 2:
         raise ValueError(f"batch must be even for antithetic pairs, got {b}")
-    return (noise + symmetrise(_check.array("cross", cross, noise.shape))) / b
+    C = _check.array("cross", cross, noise.shape)
+    total = _dd.add(_product.pair(noise), _dd.scale(_dd.two_sum(C, C.T), 0.5))  # little may be left of much
+    return symmetrise(total[0] + total[1]) / b
 
 
 def control_variate(G: ArrayLike, cross: ArrayLike, variate: ArrayLike, batch: int) -> Array:
@@ -149,7 +151,8 @@ def common_variates(first: ArrayLike, second: ArrayLike, cross: ArrayLike) -> Ar
     """Covariance of a difference under common random numbers: A + B - C - C', C = Cov(a, b); float64[d, d]."""
     A = _check.covariance("first", first)
     B, C = _check.covariance("second", second, A.shape[0]), _check.array("cross", cross, A.shape)
-    return A + B - C - C.T
+    total = _dd.add(_dd.two_sum(A, B), _dd.two_sum(-C, -C.T))
+    return symmetrise(total[0] + total[1])
 
 
 def _pool(gradients: ArrayLike) -> Array:

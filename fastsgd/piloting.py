@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastsgd import averages, problems
+from fastsgd.moments import columns, total, unpack
 from fastsgd.plan import make_plan
 from fastsgd.spec.sections import PointStart, Record
 from fastsgd.threads import kernel_lock, use_threads
@@ -18,11 +19,13 @@ from fastsgd.wave import Wave
 
 if TYPE_CHECKING:
     from fastsgd.spec import Spec
+    from fastsgd.store.format import Node
 
 Array = NDArray[np.float64]
 
 MOST, FEWEST = 2048, 256  # replicates of a rehearsal
 WORK = 3e8  # samples in all of them, some three seconds
+LARGEST_KEPT = 2**24  # numbers of trajectories
 SEGMENT = 2**22  # samples of a call of the kernels, so that an interrupt is heard
 
 
@@ -65,11 +68,18 @@ class Rehearsal:
     Attributes:
         risk: float64[A, R, S]; average: time-averaged risk float64[A, R], None without; final: theta - theta* at the last
             recorded step, float64[A, R, d]; NaN where one diverged.
+        count, mean, covariance: int64[A, S], float64[A, S, d], float64[A, S, d, d] (normalised by count - 1) of theta -
+            theta* over those that had not diverged; kept: float64[A, K, S, d], as many trajectories as a run of the spec
+            keeps, of these replicates and of `LARGEST_KEPT` numbers.
     """
 
     risk: Array
     final: Array
     average: Array | None
+    count: NDArray[np.int64]
+    mean: Array
+    covariance: Array
+    kept: Array
 
 
 def rehearse(spec: Spec) -> Rehearsal | None:
@@ -89,21 +99,32 @@ def rehearse(spec: Spec) -> Rehearsal | None:
 
 def _simulated(spec: Spec, replicates: int, problem: problems.Problem | None = None) -> Rehearsal:
     risks, ends, means = [], [], []
+    nodes: list[Node] = []
     with kernel_lock, np.errstate(over="ignore", invalid="ignore"):
         use_threads(None)
         plan = make_plan(spec, problem=problem)
+        steps = len(plan.steps)
+        keep = min(spec.record.trajectories, replicates, LARGEST_KEPT // (len(plan.arms) * steps * plan.dimension))
+        kept = [np.empty((len(plan.arms), 0, steps, plan.dimension))]
         for first in range(0, replicates, plan.wave):
-            wave = Wave(plan, first, min(plan.wave, replicates - first), 0)
+            count = min(plan.wave, replicates - first)
+            wave = Wave(plan, first, count, max(0, min(keep - first, count)))
             work = wave.count * sum(arm.batch for arm in plan.arms)
             while not wave.done:
                 wave.advance(max(1, SEGMENT // work))
             risks.append(wave.risk)
             ends.append(wave.final)
+            kept.append(wave.kept)
+            nodes += wave.nodes
             if plan.samples is not None and wave.sums is not None:
                 means.append(averages.risk_rows(plan.samples, wave.sums)[0])
+        moments = columns(total(nodes), steps)
+        divisor = np.maximum(moments.count - 1, 1)[..., None]
+        spread = unpack(moments.m2 / divisor, plan.dimension)
     return Rehearsal(
-        np.concatenate(risks, axis=1), np.concatenate(ends, axis=1), np.concatenate(means, axis=1) if means else None
-    )
+        np.concatenate(risks, axis=1), np.concatenate(ends, axis=1), np.concatenate(means, axis=1) if means else None,
+        moments.count, moments.mean, spread, np.concatenate(kept, axis=1),
+    )  # fmt: skip
 
 
 def _own_seed(seed: int | None, *cell: float) -> int:

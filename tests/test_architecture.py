@@ -102,7 +102,7 @@ ALLOWED = {
     },
     "exporting": {"errors", "analysis", "store"},
     "costs": {"spec", "averages", "engine", "plan", "wave", "threads"},
-    "piloting": {"spec", "problems", "averages", "plan", "wave", "threads"},
+    "piloting": {"spec", "problems", "averages", "moments", "plan", "store", "wave", "threads"},
     "planning": {"errors", "spec", "analysis", "figures", "costs", "piloting"},
     "experiments": {
         "errors",

@@ -218,7 +218,7 @@ def test_design_covariances_that_nearly_vanish():
 
 
 def test_differences_of_covariances_and_flat_directions(pair):
-    H, G, (h, V), _ = pair
+    _, G, (h, V), _ = pair
     rng = np.random.default_rng(0)
     near = 1e-9 * rng.standard_normal((5, 5)) - (1 - 1e-9) * G
     want = exact(G) + (exact(near) + exact(near).T) / 2

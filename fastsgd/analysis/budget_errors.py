@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from fastsgd.analysis.arms import LIMIT, step_size_groups
 from fastsgd.analysis.combined import scale_weights
 from fastsgd.analysis.model import from_spec
+from fastsgd.analysis.observed import Observed
 from fastsgd.analysis.prediction import Prediction
+from fastsgd.analysis.scatter import FEWEST_KEPT, SizeScatter, size_scatter, sizes
 from fastsgd.analysis.time_averages import RISK, predicted_average
 from fastsgd.theory import richardson
 from fastsgd.theory.statistics import sidak_z
@@ -21,10 +23,12 @@ from fastsgd.theory.statistics import sidak_z
 Array = NDArray[np.float64]
 
 FALSE_ALARM = 1e-4
+PARTS = 8  # of a rehearsal, whose differences say how well a scatter is known
 
 
 class Rehearsal(Protocol):
-    """Risks float64[A, R, S], their time averages float64[A, R] and last iterates float64[A, R, d] of some replicates."""
+    """Risks float64[A, R, S], their time averages float64[A, R] and last iterates float64[A, R, d] of some replicates, moments
+    over them at each step, int64[A, S], float64[A, S, d], float64[A, S, d, d], and kept trajectories float64[A, K, S, d]."""
 
     @property
     def risk(self) -> Array: ...
@@ -35,6 +39,18 @@ class Rehearsal(Protocol):
     @property
     def average(self) -> Array | None: ...
 
+    @property
+    def count(self) -> NDArray[np.int64]: ...
+
+    @property
+    def mean(self) -> Array: ...
+
+    @property
+    def covariance(self) -> Array: ...
+
+    @property
+    def kept(self) -> Array: ...
+
 
 @dataclass(frozen=True)
 class Expected:
@@ -42,8 +58,8 @@ class Expected:
 
     Attributes:
         standard_error: of the ratio measured/predicted with the asked replicates, the error of an estimated geometry included.
-        known_to: relative standard error of that, from the scatter of simulated replicates; 0: exact (Gaussian); None: that
-            of a Gaussian law, for a problem that has another.
+        known_to: relative standard error of that, from the scatter of simulated replicates; 0: exact (Gaussian); None: not
+            known, that of a Gaussian law, or of a covariance that `ratio` shows and does not test.
         detectable: relative error of a prediction that the verdict finds half of the time.
         for_one_percent: replicates that give a standard error of 1 %, but for that of the geometry.
     """
@@ -66,7 +82,8 @@ class Expected:
 class _Row:
     """A row of one replicate: `relative` is its standard error, by theory, and `each` of a rehearsal if there is one.
 
-    pilot: relative error of the prediction, of an estimated geometry, which no replicates take away.
+    pilot: relative error of the prediction, of an estimated geometry, which no replicates take away. known: how well
+    `relative` is known where it does not follow from a law, None if nothing says it.
     """
 
     arm: str
@@ -77,11 +94,12 @@ class _Row:
     exact: bool
     each: Array | None = None
     pilot: float = 0.0
+    known: float | None = None
 
     def spread(self) -> tuple[float, float | None]:
         """Relative standard deviation of one replicate, and how well that is known."""
         if self.exact or self.each is None or not np.isfinite(self.each).all():
-            return self.relative, 0.0 if self.exact else None
+            return self.relative, 0.0 if self.exact else self.known
         deviation = float(np.std(self.each, ddof=1))
         kurtosis = float(np.mean((self.each - np.mean(self.each)) ** 4)) / deviation**4
         return deviation, math.sqrt(max(kurtosis - 1.0, 0.0) / (4 * len(self.each)))
@@ -92,8 +110,8 @@ def expected_errors(spec: Any, replicates: int | None = None, rehearsal: Rehears
     ratios where they are predicted exactly, else the limit of step size 0.
 
     From the Gaussian law where it is exact. Other laws have heavier tails: errors of up to a few per cent more for small
-    steps, a third more near the limit of stability or for few and skew gradients. Those of risks, and of the covariance
-    at the last step, come from the scatter of a rehearsal if there is one. So do ratios and limits of arms, which share
+    steps, a third more near the limit of stability or for few and skew gradients. They come from the scatter of a rehearsal
+    if there is one, those of covariances as `ratio` finds them (`scatter`). So do ratios and limits of arms, which share
     their draws: without it there is an upper bound.
     """
     count = replicates or spec.replicates
@@ -116,9 +134,50 @@ def expected_errors(spec: Any, replicates: int | None = None, rehearsal: Rehears
     return found
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """One arm of a rehearsal: as a run, the scatter of its sizes, and that of each of `PARTS` parts of its replicates."""
+
+    observed: Observed
+    scatter: list[SizeScatter | None]
+    parts: list[list[SizeScatter | None]]
+
+    @classmethod
+    def of(cls, p: Prediction, rehearsal: Rehearsal, a: int) -> _Seen:
+        whole = _observed(rehearsal, a, slice(None))
+        parts = [_observed(rehearsal, a, slice(first, None, PARTS)) for first in range(PARTS)]
+        return cls(whole, size_scatter(p, whole), [size_scatter(p, part) for part in parts])
+
+
+def _observed(rehearsal: Rehearsal, a: int, rows: slice) -> Observed:
+    risk, final = rehearsal.risk[a, rows], rehearsal.final[a, rows]
+    count = np.where(rehearsal.count[a] == rehearsal.risk.shape[1], len(risk), 0)
+    diverged_at = np.where(np.isfinite(risk).all(axis=1), -1, 0)
+    kept = rehearsal.kept[a] if rows == slice(None) else rehearsal.kept[a, :0]
+    return Observed(risk, count, rehearsal.mean[a], rehearsal.covariance[a], final, diverged_at, lambda: kept)
+
+
+def _of_covariance(p: Prediction, s: int, seen: _Seen | None, pilot: float) -> _Row:
+    """Of the size of the covariance at steps[s]: of the last step and of kept trajectories q itself, else by the risks."""
+    arm, step, gaussian = p.model.arm, int(p.steps[s]), math.sqrt(2 / p.whitener(s).shape[1])
+    one = None if seen is None else seen.scatter[s]
+    if seen is None or one is None:
+        return _Row(arm, "covariance", step, 1.0, gaussian, p.gaussian, pilot=pilot)
+    kept, last = seen.observed.trajectories(), s == len(p.steps) - 1
+    if one.known and (last or len(kept) >= FEWEST_KEPT):
+        each = sizes(p, seen.observed, s, seen.observed.final if last else kept[:, s])
+        return _Row(arm, "covariance", step, 1.0, gaussian, False, each, pilot)
+    deviations = [math.sqrt(part.variance) for of in seen.parts if (part := of[s]) is not None and part.known]
+    known, relative = None, math.sqrt(one.variance)
+    if one.known and len(deviations) == PARTS:
+        known = float(np.std(deviations, ddof=1)) / math.sqrt(PARTS) / relative
+    return _Row(arm, "covariance", step, 1.0, relative, False, pilot=pilot, known=known)
+
+
 def _of_arm(p: Prediction, a: int, rehearsal: Rehearsal | None) -> Iterator[_Row]:
     arm, exact = p.model.arm, p.gaussian
     risk = None if rehearsal is None else rehearsal.risk[a]
+    seen = None if rehearsal is None or exact else _Seen.of(p, rehearsal, a)
     index = np.flatnonzero(p.random)
     for s in index:
         step, value = int(p.steps[s]), float(p.risk[s])
@@ -126,12 +185,7 @@ def _of_arm(p: Prediction, a: int, rehearsal: Rehearsal | None) -> Iterator[_Row
         at, one = np.array([s]), np.ones(1)
         errors = (0.0, 0.0) if p.pilot is None else (p.pilot.of_risk(at, one) / value, p.pilot.of_size(at, one))
         yield _Row(arm, "risk", step, value, math.sqrt(p.risk_variance[s]) / value, exact, each, errors[0])
-        whiten = p.whitener(int(s))
-        squares = None
-        if rehearsal is not None and s == len(p.steps) - 1:
-            white = (rehearsal.final[a] - np.mean(rehearsal.final[a], axis=0)) @ whiten
-            squares = np.sum(white * white, axis=1) / whiten.shape[1]
-        yield _Row(arm, "covariance", step, 1.0, math.sqrt(2 / whiten.shape[1]), exact, squares, errors[1])
+        yield _of_covariance(p, int(s), seen, errors[1])
     if len(index):
         weights, variance = scale_weights(p.risk[index], p.risk_covariance(index))
         each = None if risk is None else risk[:, index] @ weights

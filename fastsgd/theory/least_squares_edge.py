@@ -18,8 +18,14 @@ from fastsgd.theory.least_squares import Pool
 from fastsgd.theory.least_squares_weighted import WeightedPool
 
 NEAR = 0.99  # of the limit, from which on a solution is corrected
-WORK = 2e8  # n d^2 up to which it is
+WORK, SIZE = 1e9, 4e6  # n d^2 and n d up to which it is: a second and half a GB for a residual
 ROUNDS = 8
+
+
+def affordable(at: Pool) -> bool:
+    """Whether a pool is small enough for residuals of 30 digits."""
+    n, d = at.features.shape
+    return n * d <= SIZE and float(n) * d * d <= WORK
 
 
 def residual(at: Pool, basis: Eigenbasis, eta: float, factor: float, noise: Array) -> Callable[[Array], Array]:

@@ -73,8 +73,8 @@ def stationary(at: Pool, eta: float, factor: float) -> Array:
     Solved as (I - eta L^-1/2 Q L^-1/2) N = eta f L^-1/2 S_n, M = L^-1/2 N, self-adjoint and positive definite below
     the limit of stability: directly for d <= 36, by conjugate gradients to 1e-14 beyond. Above the frozen-noise value
     by O(eta). 12 digits at condition numbers of H to 1e10 up to `largest_stable_step` (1 - 5e-7 of it): the condition of the
-    problem is 1/(1 - eta/limit), so that next to the limit the residual is taken with 30 digits. Pools with n d^2 > 2e8 are
-    not, and have 1e-15/(1 - eta/limit).
+    problem is 1/(1 - eta/limit), so that next to the limit the residual is taken with 30 digits. Of pools with
+    n d > 4e6 or n d^2 > 1e9 it is not: about 1e-16/(1 - eta/limit) there.
 
     Raises: ValueError at or above `largest_stable_step`.
     """
@@ -98,7 +98,7 @@ def stationary(at: Pool, eta: float, factor: float) -> Array:
             return _conjugate_gradients(lambda M: M - eta * apply(M), right / root) / root
 
     M = solve(noise)
-    if eta > edge.NEAR * limit and float(len(at.features)) * d * d <= edge.WORK:
+    if eta > edge.NEAR * limit and edge.affordable(at):
         M = edge.corrected(M, edge.residual(at, basis, eta, f, noise), solve)
     return basis.back(M)
 

@@ -129,8 +129,8 @@ class _Modes:
 
 def _sharpened(found: _Modes, at: Pool, eta: float, factor: float) -> _Modes:
     """u of the modes on the edge from Rayleigh quotients of 30 digits: the rest is not as large beside them."""
-    n, d = at.features.shape
-    if not 0 < len(found.edge) <= d or float(n) * d * d > edge.WORK:
+    d = at.features.shape[1]
+    if not 0 < len(found.edge) <= d or not edge.affordable(at):
         return found
     image, u = edge.residual(at, at.basis, eta, factor, np.zeros((d, d))), found.u.copy()
     for i in found.edge:

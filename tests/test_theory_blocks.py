@@ -15,6 +15,7 @@ from reference_theory import exact, random_hessian
 from fastsgd.theory import (
     bounds,
     comparison,
+    complexity,
     extreme,
     fluid,
     geometry,
@@ -157,6 +158,41 @@ def test_half_rank_and_order(at):
     assert off(found.covariance_smallest, min(smallest)) < 1e-12
     assert off(found.noise_smallest, 3 * min(at.g_values) / 4) < 1e-12
     assert found.risk_ratio == pytest.approx(0.25, rel=1e-14)
+
+
+def test_bounds_and_complexity(at):
+    lam, H, G, F = at.lam, at.H, at.G, at.F
+    risk_, smooth, gap = 0.37, float(max(lam)), 0.7
+    bound = geometry.gradient_bound(H, smooth, [risk_])[0]
+    assert off(bound, mp.mpf(smooth) / min(lam) * mp.sqrt(mp.mpf(risk_))) < 1e-12
+    gradient = H @ at.start
+    assert geometry.dual_norm_squared(gradient, H) <= geometry.gradient_bound(H, smooth, at.start @ gradient) ** 2
+    with pytest.raises(ValueError, match="F must have full rank"):
+        geometry.gradient_bound(np.diag([1.0, 0.0]), 1.0, 1.0)
+    found = geometry.step_products(H, G, 0.3, 7)
+    assert off(found[0], mp.mpf(0.3) * max(lam)) < 1e-12
+    assert off(found[1], mp.mpf(0.3) / 7 * max(at.g_values)) < 1e-12
+    trace, small = mp.fsum(at.g[i, i] for i in range(D)), min(at.g_values)
+    traced, margin = mp.fsum(lam[i] * at.g[i, i] for i in range(D)), 2 * mp.mpf(7e9) * min(lam) - 1
+    assert off(bounds.upper_bound(H, H, G, 3, 7e9, [500.0])[0], mp.mpf(7e9) ** 2 * traced / (3 * margin * 500)) < 1e-12
+    effective = mp.mpf(7e9) ** 2 * max(lam) * mp.fsum(lam) / (3 * margin * 500)
+    assert off(bounds.upper_bound_effective(H, H, 3, 7e9, [500.0])[0], effective) < 1e-12
+    V = mp.mpf(3)
+    r, gained = 1 - 2 * mp.mpf(1e-4) * min(lam) + mp.mpf(1e-4) ** 2 * max(lam) ** 2, mp.mpf(1e-4) ** 2
+    metric = mp.fsum(at.metric[i] * at.g[i, i] for i in range(D))
+    V = r**1000 * V + gained * metric * (1 - r**1000) / (1 - r)
+    assert off(bounds.drift_bound(F, H, G, 1e-4, [1000], 3.0)[0], V) < 1e-12
+    setting, top, gap0 = complexity.setting(G, smooth, gap), mp.mpf(smooth), mp.mpf(gap)
+    eta, T, b, N = mp.mpf(0.1), 1000, 4, 10**9
+    stationary = (2 * gap0 / (eta * T) + eta * top * trace / b) / small
+    assert off(complexity.stationarity_bound(setting, 0.1, T, b), stationary) < 1e-12
+    likely = stationary + eta * top * trace / b / small * mp.log(1 / mp.mpf(0.05))
+    assert off(complexity.high_probability_bound(setting, 0.1, T, b, 0.05, 2.0), 2 * likely) < 1e-12
+    assert off(complexity.balanced_step(setting, N, b), b * mp.sqrt(2 * gap0 / (N * top * trace))) < 1e-12
+    assert off(complexity.largest_feasible_batch(setting, N), mp.sqrt(N * trace / (2 * gap0 * top))) < 1e-12
+    assert off(complexity.budget_bound(setting, N, b), 2 * mp.sqrt(2 * gap0 * top * trace / N) / small) < 1e-12
+    calls = complexity.oracle_complexity(setting, 1e3).calls
+    assert abs(calls - 8 * gap0 * top * trace / (small * mp.mpf(1e3) ** 2) ** 2) <= 1 + 1e-12 * calls
 
 
 @pytest.mark.parametrize("top", TOPS)

@@ -76,6 +76,17 @@ def test_stability_limit_is_where_the_radius_is_one(d):
     assert stationary.largest_stable_step(at, 0.0) == pytest.approx(lyapunov.largest_stable_step(at.hessian), rel=1e-9)
 
 
+def test_limit_from_fourth_moments_alone():
+    at, _, _ = make(60, 5, ridge=0.05)
+    f, basis = factor(4, 60), at.basis
+    turned = at.turned(basis)
+    limit = stationary.largest_stable_step(at, f)
+    assert stationary.mean_square_limit(basis.values, turned.excess, f) == pytest.approx(limit, rel=1e-12)
+    bound = stationary.mean_square_limit(basis.values, turned.excess, f, iterations=30, tolerance=1e-8)
+    assert 0.999 * limit < bound < limit * (1 + 1e-12)
+    assert stationary.mean_square_limit(basis.values, turned.excess, f, iterations=1) < bound
+
+
 def test_large_and_small_solvers_agree(monkeypatch):
     at, _, _ = make(60, 8, ridge=0.05)
     f, eta = factor(4, 60), 0.2

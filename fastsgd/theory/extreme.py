@@ -1,4 +1,4 @@
-"""The smallest eigenvalue of a symmetric matrix to 12 digits of itself, however small beside the others."""
+"""The smallest eigenvalue of a symmetric matrix to 12 digits of itself, however small beside the others. Davidson (1975)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Contraction factors a = 1 - eta l without cancellation: near a = 0, near a = 1 and near a = -1."""
+"""Contraction factors a = 1 - eta l without cancellation: near a = 0, 1 and -1. Equation (36)."""
 
 from __future__ import annotations
 

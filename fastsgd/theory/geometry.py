@@ -22,12 +22,14 @@ __all__ = [
     "frozen_metric_change",
     "generalised_condition_number",
     "godambe",
+    "gradient_bound",
     "mu_F",
     "pseudo_inverse",
     "range_basis",
     "range_projector",
     "rank",
     "sandwich",
+    "step_products",
 ]
 
 
@@ -91,7 +93,7 @@ def mu_F(F: ArrayLike, H: ArrayLike) -> float:
 
 
 def contraction_rate(F: ArrayLike, H: ArrayLike) -> ContractionRate:
-    """`mu_F` with lambda_min(H) on range(F) and whether Assumption 6.2 holds."""
+    """`mu_F` (17) with lambda_min(H) on range(F) and whether Assumption 6.2 holds; arguments as there."""
     basis, values, inside = spectrum("F", F)
     whole = basis.into_pair(_check.symmetric("H", H, values.size))
     inner = whole[0][np.ix_(inside, inside)], whole[1][np.ix_(inside, inside)]
@@ -121,7 +123,8 @@ def effective_dimension(G: ArrayLike) -> float:
 def generalised_condition_number(H: ArrayLike, G: ArrayLike) -> float:
     """Condition number of the pair (H, G): ratio of extreme eigenvalues w of H v = w G v on range(G).
 
-    One iff H is proportional to G there. H must be positive definite on range(G).
+    One iff H is proportional to G there. H must be positive definite on range(G), else ValueError. Reported beside kappa
+    (Section 3); float64[d, d] both.
     """
     hessian = _check.symmetric("H", H)
     basis, values, inside = spectrum("G", G, hessian.shape[0])
@@ -152,6 +155,33 @@ def dual_norm_squared(gradient: ArrayLike, F: ArrayLike) -> Array:
     )
     result: Array = np.sum(turned[..., inside] ** 2 / values[inside], axis=-1)
     return result
+
+
+def gradient_bound(F: ArrayLike, smoothness: float, risk: ArrayLike) -> Array:
+    """(l/lambda_min(F)) |Delta|_F, upper bound of |grad L|_{F^-1}, float64 like risk. Lemma 7.2.
+
+    Args: F positive definite, float64[d, d]; smoothness l > 0, |Hessian of L| <= l; risk = |Delta|_F^2 >= 0, float64[...].
+    Holds at every theta; near theta* grad L = H Delta, with equality for F and H proportional to I. ValueError for an F
+    without full rank: in its kernel the risk sees no Delta, and a gradient of any size is possible.
+    """
+    _, values, inside = spectrum("F", F)
+    if not np.all(inside):
+        raise ValueError("F must have full rank; restrict the problem to range(F) first")
+    level = _check.array("risk", risk)
+    if np.any(level < 0.0):
+        raise ValueError(f"risk must be >= 0, got {float(np.min(level)):.6g}")
+    result: Array = _check.positive("smoothness", smoothness) / float(np.min(values)) * np.sqrt(level)
+    return result
+
+
+def step_products(H: ArrayLike, G: ArrayLike, eta: float, batch: int) -> tuple[float, float]:
+    """(eta lambda_max(H), tau lambda_max(G)), tau = eta/b (25): what is held when batch and step are chosen. Section 9.4.
+
+    The first must be below 2 (Section 5), the second is the size of the noise of a step; float64[d, d] both.
+    """
+    step, b = _check.positive("eta", eta), _check.count("batch", batch)
+    noise = float(np.max(spectrum("G", G)[1]))
+    return step * float(np.max(eigenbasis(H).values)), step / b * noise
 
 
 def frozen_metric_change(G_path: ArrayLike, G: ArrayLike) -> Array:

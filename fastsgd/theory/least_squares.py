@@ -1,4 +1,4 @@
-"""Least squares, exactly: the second moment of SGD whose noise depends on the state, and when it is finite.
+"""Least squares, exactly: the second moment of SGD whose noise depends on the state, and when it is finite. Extends (36).
 
 Loss of a sample (1/2)(y_i - x_i'theta)^2 + (1/2) theta' P theta, P the ridge. At the optimum of the pool the gradient
 of sample i is x_i x_i' Delta - x_i e_i (+ a part common to all samples), so that a mini-batch gradient has, given

@@ -1,4 +1,4 @@
-"""Stationary second moment of least-squares SGD, and its mean-square stability."""
+"""Stationary second moment of least-squares SGD, and its mean-square stability. Extends (37); derived in `least_squares`."""
 
 from __future__ import annotations
 

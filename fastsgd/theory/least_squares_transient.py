@@ -1,4 +1,4 @@
-"""Mean and second moment of least-squares SGD at recorded steps, state-dependent noise included."""
+"""Mean and second moment of least-squares SGD at recorded steps, state-dependent noise included. Extends (36)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Shift of the stationary mean of a nonlinear problem away from the optimum, at leading order in the step."""
+"""Shift of the stationary mean of a nonlinear problem away from the optimum, at leading order in the step.
+
+Dieuleveut, Durmus and Bach (2020), Theorem 4.
+"""
 
 from __future__ import annotations
 

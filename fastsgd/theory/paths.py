@@ -1,4 +1,4 @@
-"""Step sizes as theory takes them, and products of contraction factors over stretches of steps."""
+"""Step sizes as theory takes them, and products of contraction factors over stretches of steps. Equation (36)."""
 
 from __future__ import annotations
 

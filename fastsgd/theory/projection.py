@@ -1,4 +1,4 @@
-"""Rank-deficient noise: projector onto the range of G, pseudo-inverse, problems restricted to the range."""
+"""Rank-deficient noise: projector onto the range of G, pseudo-inverse, problems restricted to the range. Definition 3.5."""
 
 from __future__ import annotations
 

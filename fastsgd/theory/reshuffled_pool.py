@@ -1,5 +1,7 @@
 """Epoch reshuffling of a small pool, exactly: mean and second moment of an affine recursion, noise of each state included.
 
+Extends (36).
+
 The gradient of sample i is A_i Delta + g_i. With z = (Delta, 1) a step with the batch B is z' = M_B z, and W = E z z' follows
 W -> M_B W M_B'. Of a uniform permutation the batch used last is, given the set S of the samples used so far in the epoch, a
 uniform b-subset of S, and what came before is a uniform order of the rest:

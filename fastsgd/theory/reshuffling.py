@@ -1,5 +1,7 @@
 """Epoch reshuffling with additive noise: the covariance of the linear recursion at every step, exactly.
 
+Extends Lemma 4.1 and (36).
+
 An epoch is K = floor(n/b) steps that use disjoint batches of one random permutation of the pool. The mini-batch noise of a
 step has covariance (n-b)/((n-1) b) S_n; two steps of one epoch have -S_n/(n-1); epochs are independent. (Two different
 samples drawn without replacement have covariance -S_n/(n-1); S_n with 1/n.) So with u_j = eta_j prod_{j < i < t} (I - eta_i H)

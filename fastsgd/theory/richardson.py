@@ -1,4 +1,4 @@
-"""Extrapolation of a quantity measured at several step sizes to eta -> 0, with its standard error."""
+"""Extrapolation of a quantity measured at several step sizes to eta -> 0, with its standard error. Richardson (1911)."""
 
 from __future__ import annotations
 

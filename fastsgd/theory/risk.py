@@ -1,4 +1,4 @@
-"""The risk r = Delta' F Delta of a Gaussian Delta: mean, variance, covariance along a path, time averages."""
+"""The risk r = Delta' F Delta of a Gaussian Delta: mean, variance, covariance along a path, time averages. Section 5."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Errors of Monte Carlo estimates and levels of simultaneous checks."""
+"""Errors of Monte Carlo estimates and levels of simultaneous checks. Gaussian draws; (7); Sidak (1967)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exact mean and covariance of linear SGD at any step, from any start, for any schedule of steps."""
+"""Exact mean and covariance of linear SGD at any step, from any start, for any schedule of steps. Equation (36)."""
 
 from __future__ import annotations
 

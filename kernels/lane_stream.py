@@ -20,7 +20,7 @@ _LOW = np.uint64(0xFFFFFFFF)
 _32 = np.uint64(32)
 _0, _1 = np.uint64(0), np.uint64(1)
 _W = np.uint64(LANES)
-_STEPS = 32  # draws a replicate that are made before they are used, if a step has fewer
+_STEPS = 64  # draws a replicate that are made before they are used, if a step has fewer
 _MOST = 96  # at most: they stay in the first-level cache
 
 

@@ -161,10 +161,10 @@ def _compiled_size(value, b):
     return lambda value, b: np.int64(value)
 
 
-def _rewritten(gradient, with_params, lanes):
+def _rewritten(gradient, with_params, lanes, pairs=False):
     """The gradient on vectors of lanes, taking params. Raises Unfit."""
     varying = (True, True, False, True) if with_params else (True, True, True)
-    return _with_params(Rewriting(lanes).function(gradient, varying), with_params)
+    return _with_params(Rewriting(lanes, pairs=pairs).function(gradient, varying), with_params)
 
 
 def _lanes(key, gradient, with_params):
@@ -172,14 +172,14 @@ def _lanes(key, gradient, with_params):
     array, made = LaneArray(LANES), {}
 
     def compiles():
-        made["gradient"] = _rewritten(gradient, with_params, LANES)
+        made["gradient"] = _rewritten(gradient, with_params, LANES, pairs=True)
         sample = types.NamedTuple([array] * 3, Stream)
         return "", (made["gradient"], (array, sample, _PARAMS, array))
 
     _, reason = _route("own_lanes_simulator", key, gradient, [compiles])
     if reason:
         return None, reason
-    function = made.get("gradient") or _rewritten(gradient, with_params, LANES)
+    function = made.get("gradient") or _rewritten(gradient, with_params, LANES, pairs=True)
 
     @functools.cache
     def made_for(template, *sizes):

@@ -61,7 +61,8 @@ def advance(
                         total[j] = total[j] + out[j]
         for j in range(DIMENSION):
             ghat = out[j] if ALONE else total[j] * inverse
-            total[j] = -0.0
+            if not ALONE:
+                total[j] = -0.0
             state[j] = fma(-etas[0, k], ghat, state[j])
             theta[j] = state[j] + optimum[j]
     for j in range(DIMENSION):

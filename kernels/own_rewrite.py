@@ -15,6 +15,7 @@ from numba.core.registry import cpu_target
 from . import lane_arrays, lane_calls, lane_room, lane_rows, lane_terms
 from ._jit import body, uncached
 from .lane_margins import Margins
+from .lane_pairs import Pairs
 from .lane_products import Products, check_loops
 from .lane_source import Common, Lanes, Unfit, writes
 from .lane_views import CALLS as VIEWS
@@ -98,12 +99,13 @@ class Rewriting:
     Attributes:
         lanes: of how many lanes the vectors are; 0 for numbers.
         rows: whether samples are rows that are not turned, for a gradient on them (`lane_margins`).
+        pairs: whether loops that sum go along two rows at once (`lane_pairs`).
         margins: the `Margins` of such a gradient.
         compiled: False for plain Python functions, which are for looking for errors in.
     """
 
-    def __init__(self, lanes, compiled=True, rows=False):
-        self.lanes, self.compiled, self.rows, self.margins = lanes, compiled, rows, None
+    def __init__(self, lanes, compiled=True, rows=False, pairs=False):
+        self.lanes, self.compiled, self.rows, self.pairs, self.margins = lanes, compiled, rows, pairs, None
         self.made, self.gradient = {}, None
 
     def function(self, function, varying=()):
@@ -186,6 +188,7 @@ class Rewriting:
             if self.rows:
                 tree = self._along_rows(function, tree, vary, arrays, space)
             elif function is self.gradient:
+                tree = Pairs(tree).visit(tree) if self.pairs else tree
                 tree = Views(tree).visit(tree)
             tree = Lanes(tree, vary, helper, arrays).convert()
             space["fastsgd_empty_lanes"], space["fastsgd_zeros_lanes"] = lane_arrays.makers(self.lanes)

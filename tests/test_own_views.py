@@ -25,6 +25,18 @@ def rows(theta, sample, params, out):
         out[j] = theta[j] - C[j] @ sample.normals + C[-1, : j + 1] @ sample.normals[: j + 1] + low[j] * scale[-1]
 
 
+def loop(theta, sample, params, out):
+    d = theta.size
+    for j in range(d):
+        demand = params[j]
+        for k in range(j + 1):
+            demand += params[2 * d + j * d + k] * sample.normals[k]
+        if demand > theta[j]:
+            out[j] = -params[d + j]
+        else:
+            out[j] = params[d + j]
+
+
 def unbounded(theta, sample, params, out):
     """0 times infinity is not a number: no zero of the matrix may be left out where one is near."""
     d = theta.size
@@ -91,7 +103,7 @@ def in_python(gradient, d, batch, replicate):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("gradient", "d"), [(triangular, 2), (triangular, 13), (rows, 3), (unbounded, 11), (crowded, 2)]
+    ("gradient", "d"), [(triangular, 2), (triangular, 13), (rows, 3), (loop, 5), (unbounded, 11), (crowded, 2)]
 )
 def test_views_of_arguments(gradient, d):
     made = steppers(gradient, d)

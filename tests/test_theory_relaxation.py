@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastsgd.theory.relaxation import relax
+from fastsgd.theory.relaxation import _phi, relax
 
 
 def poisson(t, start):
@@ -67,3 +67,16 @@ def test_a_plan_follows_the_mean_from_a_far_start():
     bent = surface.basis.back_vector(surface.bend(size, T, linear))
     assert np.linalg.norm(bent - delta) < 0.02 * np.linalg.norm(delta)
     assert np.linalg.norm(surface.basis.back_vector(linear) - delta) > 0.2 * np.linalg.norm(delta)  # control
+
+
+def test_functions_of_the_integrator_in_30_digits():
+    import mpmath as mp
+
+    z = np.concatenate([[0.0], np.logspace(-12, 3, 200)])
+    with mp.workdps(50):
+        exact = [(mp.mpf(1), mp.mpf("0.5"))] + [
+            ((1 - mp.exp(-x)) / x, (x - 1 + mp.exp(-x)) / x**2) for x in map(mp.mpf, z[1:])
+        ]
+    found = _phi(z)
+    for k in range(2):
+        assert found[k] == pytest.approx([float(pair[k]) for pair in exact], rel=3e-15)

@@ -159,10 +159,10 @@ def _rows(view: View, limits: Sequence[Path]) -> Iterator[Row]:
 
 def increment(path: Path, s: int) -> tuple[Array, Array]:
     """(P, Q) of U(t_s) = P U(t_{s-1}) + an independent increment of covariance Q, float64[d, d] each."""
-    V, Phi = path.limit.V, path.limit.Phi
+    V = path.limit.V
     if s == 0:
         return np.zeros_like(V[0]), V[0]
-    move = Phi[s] @ np.linalg.inv(Phi[s - 1])
+    move = path.limit.propagator(s, s - 1)
     return move, V[s] - move @ V[s - 1] @ move.T
 
 
@@ -253,15 +253,15 @@ def _supremum(case: Case, runs: Sequence[Seen], weights: Array, path: Path) -> I
 def gaussian_supremum(path: Path) -> tuple[float, float]:
     """(E max_t |U(t)|, its standard error) of the Gaussian process of the theorem at the times, by simulation."""
     rng = np.random.default_rng(20261123)
-    V, Phi = path.limit.V, path.limit.Phi
+    V = path.limit.V
     U = np.zeros((GAUSSIAN_PATHS, V.shape[1]))
-    largest, before, spread = np.zeros(GAUSSIAN_PATHS), np.eye(V.shape[1]), np.zeros_like(V[0])
-    for now, target in zip(Phi, V, strict=True):
-        step = now @ np.linalg.inv(before)
+    largest, spread = np.zeros(GAUSSIAN_PATHS), np.zeros_like(V[0])
+    for s, target in enumerate(V):
+        step = path.limit.propagator(s, max(s - 1, 0))
         added = target - step @ spread @ step.T
         U = U @ step.T + rng.standard_normal(U.shape) @ np.linalg.cholesky(added).T
         largest = np.maximum(largest, np.linalg.norm(U, axis=1))
-        before, spread = now, target
+        spread = target
     return float(largest.mean()), float(largest.std() / math.sqrt(GAUSSIAN_PATHS))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -23,7 +24,8 @@ class FluidPath:
         times: t = eta k, float64[S].
         theta: float64[S, d], the fluid limit.
         V: float64[S, d, d], Cov U(t), U = (theta_k - theta(eta k))/sqrt(eta); Cov theta_k ~ eta V.
-        Phi: float64[S, d, d], dPhi/dt = -H(theta(t)) Phi, Phi(0) = I; Cov(U(t), U(s)) = Phi(t) Phi(s)^-1 V(s), t >= s.
+        Phi: float64[S, d, d], dPhi/dt = -H(theta(t)) Phi, Phi(0) = I.
+        moves: float64[S, d, d], Phi(t_s) Phi(t_{s-1})^-1, from t = 0 for the first.
         basis: eigenbasis of H where H is the same all along.
     """
 
@@ -31,17 +33,24 @@ class FluidPath:
     theta: Array
     V: Array
     Phi: Array
+    moves: Array
     basis: Eigenbasis | None = None
 
-    def cross_covariance(self, later: int, earlier: int) -> Array:
-        """Cov(U(t_later), U(t_earlier)), float64[d, d], by indices into `times`."""
+    def propagator(self, later: int, earlier: int) -> Array:
+        """Phi(t_later) Phi(t_earlier)^-1, float64[d, d], by indices into `times`, without the inverse of what has decayed."""
         if later < earlier:
             raise ValueError(f"later must be >= earlier, got {later} and {earlier}")
         if self.basis is not None:
             decay = np.exp(-(self.times[later] - self.times[earlier]) * self.basis.values)
-            whole: Array = self.basis.back(np.diag(decay)) @ self.V[earlier]
-            return whole
-        result: Array = self.Phi[later] @ np.linalg.solve(self.Phi[earlier], self.V[earlier])
+            return self.basis.back(np.diag(decay))
+        result: Array = np.eye(self.V.shape[1])
+        for move in self.moves[earlier + 1 : later + 1]:
+            result = move @ result
+        return result
+
+    def cross_covariance(self, later: int, earlier: int) -> Array:
+        """Cov(U(t_later), U(t_earlier)) = Phi(t_later) Phi(t_earlier)^-1 V(t_earlier), float64[d, d], by indices."""
+        result: Array = self.propagator(later, earlier) @ self.V[earlier]
         return result
 
 
@@ -79,7 +88,7 @@ def covariance_path(
     start, at, b = _start(theta0), _times(times), _check.count("batch", batch)
     d = start.size
     spread = _check.covariance("V0", V0, d)
-    packed = np.concatenate([start, spread.ravel(), np.eye(d).ravel()])
+    unit = np.eye(d).ravel()
 
     def field(_: float, y: Array) -> Array:
         theta, V, Phi = y[:d], y[d : d + d * d].reshape(d, d), y[d + d * d :].reshape(d, d)
@@ -88,9 +97,16 @@ def covariance_path(
         dV = np.asarray(noise(theta), np.float64) / b - HV - HV.T
         return np.concatenate([-np.asarray(gradient(theta), np.float64), dV.ravel(), -(H @ Phi).ravel()])
 
-    y = _solve(field, packed, at, tolerance)
-    V = symmetrise(y[:, d : d + d * d].reshape(-1, d, d))
-    return FluidPath(at, y[:, :d], V, y[:, d + d * d :].reshape(-1, d, d))
+    y, begun, found = np.concatenate([start, spread.ravel()]), 0.0, []
+    for end in at:
+        # the propagator begins anew at each time: what has decayed of the whole one cannot be divided out of it
+        there = _solve(field, np.concatenate([y, unit]), np.array([end - begun]), tolerance)[0]
+        y, begun = there[: d + d * d], end
+        found.append(there)
+    values = np.array(found)
+    V, moves = symmetrise(values[:, d : d + d * d].reshape(-1, d, d)), values[:, d + d * d :].reshape(-1, d, d)
+    Phi = np.array(list(itertools.accumulate(moves, lambda whole, move: move @ whole)))
+    return FluidPath(at, values[:, :d], V, Phi, moves)
 
 
 def linear_path(
@@ -118,7 +134,8 @@ def linear_path(
             grown = np.where(flat, t, -np.expm1(-t * rate) / np.where(flat, 1.0, rate))
             theta[s], Phi[s] = basis.back_vector(decay * first), basis.back(np.diag(decay))
             V[s] = basis.back(np.exp(-t * rate) * spread + noise * grown)
-    return FluidPath(at, theta, V, Phi, basis)
+        moves = np.array([basis.back(np.diag(np.exp(-gap * basis.values))) for gap in np.diff(at, prepend=0.0)])
+    return FluidPath(at, theta, V, Phi, moves, basis)
 
 
 def _start(theta0: ArrayLike) -> Array:

@@ -90,8 +90,13 @@ def relax(
 
 def _phi(z: Array) -> tuple[Array, Array]:
     """(1 - e^-z)/z and (z - 1 + e^-z)/z^2."""
-    small = np.abs(z) < 1e-3
-    safe = np.where(small, 1.0, z)
-    first = np.where(small, 1.0 - z / 2.0 + z * z / 6.0, -np.expm1(-safe) / safe)
-    second = np.where(small, 0.5 - z / 6.0 + z * z / 24.0, (safe + np.expm1(-safe)) / safe**2)
-    return first, second
+    safe = np.where(z == 0.0, 1.0, z)
+    first = np.where(z == 0.0, 1.0, -np.expm1(-safe) / safe)
+    small = np.abs(z) < 0.5  # where z - 1 + e^-z cancels: its series, sum (-z)^n/(n + 2)!
+    near, term = np.where(small, z, 0.0), np.full_like(z, 0.5)
+    series = term.copy()
+    for n in range(1, 14):
+        term = -term * near / (n + 2.0)
+        series += term
+    away = np.where(small, 1.0, z)
+    return first, np.where(small, series, (away + np.expm1(-away)) / away**2)

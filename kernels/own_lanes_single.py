@@ -12,7 +12,7 @@ from fastsgd.kernels.own_functions import ALONE, DIMENSION, EXPONENTIALS, NORMAL
 from fastsgd.kernels.parallel import parallel
 from fastsgd.kernels.quadratic import load_block, store_block
 from fastsgd.kernels.vector import align_stack, fma
-from fastsgd.kernels.views import borrow
+from fastsgd.kernels.views import borrow, keep
 
 _0 = np.uint64(0)
 _FEW = 8  # coordinates whose state is on the stack
@@ -30,17 +30,17 @@ def advance(
     flat = workspace(DIMENSION * LANES)
     load_block(delta, begin, DIMENSION, flat)
     kept = borrow_lanes(flat, 0, DIMENSION, LANES)
+    # Not a multiple of 4 KiB apart, where the processor takes a load for one that must wait for a store.
+    pitch = (DIMENSION + 1) * LANES
+    room = workspace(0 if DIMENSION <= _FEW else 3 * pitch)
     if DIMENSION <= _FEW:
         state, theta = stack_lanes(DIMENSION, LANES), stack_lanes(DIMENSION, LANES)
         total, out = stack_lanes(DIMENSION, LANES), stack_lanes(DIMENSION, LANES)
         for j in range(DIMENSION):
             state[j] = kept[j]
     else:
-        # Not a multiple of 4 KiB apart, where the processor takes a load for one that must wait for a store.
-        room = workspace(3 * (DIMENSION + 1) * LANES)
         state, theta = kept, borrow_lanes(room, 0, DIMENSION, LANES)
-        out = borrow_lanes(room, (DIMENSION + 1) * LANES, DIMENSION, LANES)
-        total = borrow_lanes(room, 2 * (DIMENSION + 1) * LANES, DIMENSION, LANES)
+        total, out = borrow_lanes(room, pitch, DIMENSION, LANES), borrow_lanes(room, 2 * pitch, DIMENSION, LANES)
     for j in range(DIMENSION):
         theta[j] = state[j] + optimum[j]
         out[j] = 0.0
@@ -68,4 +68,5 @@ def advance(
     for j in range(DIMENSION):
         kept[j] = state[j]
     store_block(flat, begin, DIMENSION, delta)
+    keep(room)
     return np.int64(0)

@@ -58,3 +58,9 @@ def borrow(typingctx, array, begin, count):
         return view._getvalue()
 
     return result(array, types.intp, types.intp), emit
+
+
+@intrinsic
+def keep(typingctx, array):
+    """The last use of an array of which parts are borrowed: its memory stays up to here."""
+    return types.void(array), lambda context, builder, sig, args: context.get_dummy_value()

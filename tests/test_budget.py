@@ -269,6 +269,30 @@ def test_errors_of_other_laws_come_from_a_rehearsal(tmp_path):
     assert worst > 6
 
 
+@pytest.mark.parametrize("trajectories", [0, 512])
+def test_covariances_that_the_run_will_not_test_are_said_to_be(tmp_path, trajectories):
+    """Far from the optimum the risk scatters by the mean that has still to go: only kept trajectories tell."""
+    from fastsgd.piloting import rehearse
+
+    tables = LINEAR | {
+        "problem": LINEAR["problem"] | {"family": "probit", "ridge": 0.1},
+        "sampling": {"batch": 2},
+        "step": {"size": 0.3},
+        "start": {"kind": "point", "value": 1.0},
+        "record": {"steps": [1, 40], "trajectories": trajectories},
+    }
+    spec = spec_of(tables | {"replicates": 1024})
+    rows = {r.step: r for r in fastsgd.ratio(fastsgd.run(spec, tmp_path / "run.h5")).rows if r.quantity == "covariance"}
+    said = {r.step: r for r in expected_errors(spec, rehearsal=rehearse(spec)) if r.quantity == "covariance"}
+    assert [said[k].tested for k in (1, 40)] == [rows[k].in_verdict for k in (1, 40)] == [trajectories > 0, True]
+    assert (said[1].known_to is None) == (trajectories == 0)
+    n, rehearsed = trajectories or 1024, trajectories or 2048
+    known = said[40].known_to
+    assert abs(said[40].standard_error / rows[40].standard_error - 1) < 4.5 * known * math.sqrt(1 + rehearsed / n)
+    gaussian = next(r for r in expected_errors(spec) if (r.quantity, r.step) == ("covariance", 1))
+    assert said[1].standard_error > 1.5 * gaussian.standard_error and gaussian.tested
+
+
 def test_the_command_line(tmp_path, capsys):
     path = tmp_path / "small.toml"
     path.write_text(fastsgd.load_spec(SPEC).to_toml())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -59,7 +60,8 @@ class Expected:
     Attributes:
         standard_error: of the ratio measured/predicted with the asked replicates, the error of an estimated geometry included.
         known_to: relative standard error of that, from the scatter of simulated replicates; 0: exact (Gaussian); None: not
-            known, that of a Gaussian law, or of a covariance that `ratio` shows and does not test.
+            known, that of a Gaussian law for a problem that has another.
+        tested: False for a covariance that `ratio` will show and not test, as nothing that the run keeps tells its error.
         detectable: relative error of a prediction that the verdict finds half of the time.
         for_one_percent: replicates that give a standard error of 1 %, but for that of the geometry.
     """
@@ -72,6 +74,7 @@ class Expected:
     known_to: float | None
     detectable: float
     for_one_percent: int
+    tested: bool = True
 
     def as_dict(self) -> dict[str, Any]:
         """The attributes by name."""
@@ -95,6 +98,7 @@ class _Row:
     each: Array | None = None
     pilot: float = 0.0
     known: float | None = None
+    tested: bool = True
 
     def spread(self) -> tuple[float, float | None]:
         """Relative standard deviation of one replicate, and how well that is known."""
@@ -123,13 +127,23 @@ def expected_errors(spec: Any, replicates: int | None = None, rehearsal: Rehears
             rows += _of_pair(predictions[0], predictions[b], b, rehearsal)
     for group in step_size_groups(predictions):
         rows += _of_limit(predictions, group, rehearsal)
-    threshold = sidak_z(FALSE_ALARM, max(len(rows), 1))
+    threshold = sidak_z(FALSE_ALARM, max(sum(row.tested for row in rows), 1))
     found = []
     for row in rows:
         one, known = row.spread()
         error = math.hypot(one / math.sqrt(count), row.pilot)
         found.append(
-            Expected(row.arm, row.quantity, row.step, row.predicted, error, known, threshold * error, _replicates(one))
+            Expected(
+                row.arm,
+                row.quantity,
+                row.step,
+                row.predicted,
+                error,
+                known,
+                threshold * error,
+                _replicates(one),
+                row.tested,
+            )
         )
     return found
 
@@ -138,15 +152,22 @@ def expected_errors(spec: Any, replicates: int | None = None, rehearsal: Rehears
 class _Seen:
     """One arm of a rehearsal: as a run, the scatter of its sizes, and that of each of `PARTS` parts of its replicates."""
 
-    observed: Observed
-    scatter: list[SizeScatter | None]
-    parts: list[list[SizeScatter | None]]
+    prediction: Prediction
+    rehearsal: Rehearsal
+    arm: int
 
-    @classmethod
-    def of(cls, p: Prediction, rehearsal: Rehearsal, a: int) -> _Seen:
-        whole = _observed(rehearsal, a, slice(None))
-        parts = [_observed(rehearsal, a, slice(first, None, PARTS)) for first in range(PARTS)]
-        return cls(whole, size_scatter(p, whole), [size_scatter(p, part) for part in parts])
+    @cached_property
+    def observed(self) -> Observed:
+        return _observed(self.rehearsal, self.arm, slice(None))
+
+    @cached_property
+    def scatter(self) -> list[SizeScatter | None]:
+        return size_scatter(self.prediction, self.observed)
+
+    @cached_property
+    def parts(self) -> list[list[SizeScatter | None]]:
+        parts = [_observed(self.rehearsal, self.arm, slice(first, None, PARTS)) for first in range(PARTS)]
+        return [size_scatter(self.prediction, part) for part in parts]
 
 
 def _observed(rehearsal: Rehearsal, a: int, rows: slice) -> Observed:
@@ -162,22 +183,23 @@ def _of_covariance(p: Prediction, s: int, seen: _Seen | None, pilot: float) -> _
     arm, step, gaussian = p.model.arm, int(p.steps[s]), math.sqrt(2 / p.whitener(s).shape[1])
     one = None if seen is None else seen.scatter[s]
     if seen is None or one is None:
-        return _Row(arm, "covariance", step, 1.0, gaussian, p.gaussian, pilot=pilot)
+        return _Row(arm, "covariance", step, 1.0, gaussian, p.gaussian, pilot=pilot, tested=seen is None)
     kept, last = seen.observed.trajectories(), s == len(p.steps) - 1
     if one.known and (last or len(kept) >= FEWEST_KEPT):
         each = sizes(p, seen.observed, s, seen.observed.final if last else kept[:, s])
         return _Row(arm, "covariance", step, 1.0, gaussian, False, each, pilot)
-    deviations = [math.sqrt(part.variance) for of in seen.parts if (part := of[s]) is not None and part.known]
     known, relative = None, math.sqrt(one.variance)
-    if one.known and len(deviations) == PARTS:
-        known = float(np.std(deviations, ddof=1)) / math.sqrt(PARTS) / relative
-    return _Row(arm, "covariance", step, 1.0, relative, False, pilot=pilot, known=known)
+    if one.known:
+        deviations = [math.sqrt(part.variance) for of in seen.parts if (part := of[s]) is not None and part.known]
+        if len(deviations) == PARTS:
+            known = float(np.std(deviations, ddof=1)) / math.sqrt(PARTS) / relative
+    return _Row(arm, "covariance", step, 1.0, relative, False, pilot=pilot, known=known, tested=one.known)
 
 
 def _of_arm(p: Prediction, a: int, rehearsal: Rehearsal | None) -> Iterator[_Row]:
     arm, exact = p.model.arm, p.gaussian
     risk = None if rehearsal is None else rehearsal.risk[a]
-    seen = None if rehearsal is None or exact else _Seen.of(p, rehearsal, a)
+    seen = None if rehearsal is None or exact else _Seen(p, rehearsal, a)
     index = np.flatnonzero(p.random)
     for s in index:
         step, value = int(p.steps[s]), float(p.risk[s])

@@ -60,6 +60,8 @@ def budget_text(of: Budget) -> str:
 
 def _known(row: Expected) -> str:
     """How well a standard error is known."""
+    if not row.tested:
+        return "not tested"
     if row.known_to is None:
         return "at most" if "at most" in row.quantity else "Gaussian"
     return "exact" if row.known_to == 0 else f"{row.known_to:.0%}"

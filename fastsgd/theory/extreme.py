@@ -28,7 +28,7 @@ def smallest(matrix: Array | Pair) -> float:
     hi, lo = matrix if isinstance(matrix, tuple) else pair(matrix)
     d = len(hi)
     _, exponent = np.frexp(np.max(np.abs(hi)))
-    A = np.ldexp(0.5 * (hi + hi.T), -exponent), np.ldexp(0.5 * (lo + lo.T), -exponent)
+    A = _symmetric((np.ldexp(hi, -exponent), np.ldexp(lo, -exponent)))
     values, vectors = np.linalg.eigh(A[0])
     unclear = CLOSE * np.sqrt(d) * np.finfo(np.float64).eps * float(np.max(np.abs(values)))
     k = int(np.count_nonzero(values <= values[0] + unclear))
@@ -41,9 +41,7 @@ def smallest(matrix: Array | Pair) -> float:
         defect = gram(X)
         R = _dd.add(pair(np.eye(k)), (-defect[0], -defect[1]))
         inner = product(transpose(X), AX)
-        shift = product(R, inner)
-        half = 0.5 * (shift[0] + shift[0].T), 0.5 * (shift[1] + shift[1].T)
-        inner = _dd.add(inner, half)
+        inner = _dd.add(inner, _symmetric(product(R, inner)))
         theta, turn = _eigen(inner)
         if k == d:
             break
@@ -63,4 +61,10 @@ def _eigen(matrix: Pair) -> tuple[Pair, Pair]:
     """`refine` of a symmetric pair float64[k, k]; of k = 1 the number itself."""
     if len(matrix[0]) == 1:
         return (matrix[0][0], matrix[1][0]), pair(np.ones((1, 1)))
-    return refine((0.5 * (matrix[0] + matrix[0].T), 0.5 * (matrix[1] + matrix[1].T)))
+    return refine(_symmetric(matrix))
+
+
+def _symmetric(matrix: Pair) -> Pair:
+    """(M + M')/2 to 30 digits."""
+    total = _dd.add(matrix, transpose(matrix))
+    return 0.5 * total[0], 0.5 * total[1]

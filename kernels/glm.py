@@ -58,7 +58,7 @@ def pack_pool(features: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 
 @inline
-def _place(plan, step):
+def place_in_ring(plan, step):
     """Where the batch of a step, counted from the first drawn, stands in a ring of two bulks."""
     return ((step // plan.steps) & _1) * plan.size + step % plan.steps * plan.pitch
 
@@ -112,7 +112,7 @@ def _stepper(small, lines, family):
         many, width, size = np.uint64(alive), np.uint64(centre.size), _2 * plan.size
         inverse = 1.0 / np.float64(b)
         for k in range(begin, end):
-            here, later = _place(plan, k - since), _place(plan, k + ahead - since)
+            here, later = place_in_ring(plan, k - since), place_in_ring(plan, k + ahead - since)
             for a in range(np.uint64(etas.shape[0])):
                 # The arms share the batch: the first asks for the rows of a later one.
                 ask, origin = level if a == _0 else _0, a * flight * width
@@ -180,7 +180,7 @@ def fly(
             for v in range(alive):
                 draw(
                     plan, scratch, seed, first_replicate + begin + v, first_step + drawn, min(plan.steps, stop - drawn), ring,
-                    v * size + _place(plan, drawn - start),
+                    v * size + place_in_ring(plan, drawn - start),
                 )  # fmt: skip
             drawn += plan.steps
         end = stop if drawn >= stop else drawn - job.ahead

@@ -56,7 +56,7 @@ class Kernels(NamedTuple):
     lanes: replicates side by side. For a simulator a function of (dimension, how many parameters, draws of a sample by kind,
         batch; 0 if arms, pairs or control variates share draws) that gives `advance` of `own_lanes_simulator` or
         `own_lanes_single`; on a pool of (batch, weighted, features, dimension) that gives (replicates of a block, `advance`
-        of `own_margins` or `own_lanes_pool`).
+        of `own_lanes_pool`) or (0, `advance` of `own_margins`).
         None if the gradient does not work on lanes; reason: why.
     mean_hessian: of the mean loss, a function of (theta, params, out) for Python, or None.
     """
@@ -253,7 +253,7 @@ def _along_rows(key, gradient, with_params):
             "FEATURES": features,
         }
         named = f"{key} {weighted} {features} {dimension}"
-        return _ROW, _module("own_margins", named, {"margins": function} | constants).advance
+        return 0, _module("own_margins", named, {"margins": function} | constants).advance
 
     return of, ""
 

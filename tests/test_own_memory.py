@@ -54,21 +54,26 @@ samples = np.ascontiguousarray(pool[:, :d])
 index = rng.integers(0, 2000, size=replicates * steps * batch + 64).astype(np.uint32)
 size = np.full((replicates, steps), batch)
 drawn = np.uint64(batch), index
-rest = np.zeros(1), size, 1.0 / batch, np.full((1, steps), 0.05), 0
+rest = np.ones(replicates * steps * batch + 64), size, 1.0 / batch, np.full((1, steps), 0.05), 0
 for name in ("direct", "along", "summed"):
     made = own.make(own.POOL, name, own.Functions(globals()[name]))
     assert made.lanes is not None, made.reason
-    rows, advance = made.lanes(batch, False, d, d)
+    by_rows = name == "along"
+    rows, advance = made.lanes(batch, by_rows, d, d)
     one = np.zeros((1, replicates, d))
-    made.scalar.advance(8, 8, one, 0, np.zeros(d), np.zeros(0), samples, *drawn, False, *rest)
+    made.scalar.advance(8, 8, one, 0, np.zeros(d), np.zeros(0), samples, *drawn, by_rows, *rest)
     for threads in (1, 2):
         numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
         for _ in range(10):
             found = np.zeros((1, replicates, d))
-            advance(-(-replicates // rows), found, 0, np.zeros(d), np.zeros(0), pool, d, True, *drawn, *rest)
-            assert np.abs(found - one).max() < 1e-13 if name == "along" else np.array_equal(found, one)
+            begin = found, 0, np.zeros(d), np.zeros(0), pool
+            if by_rows:
+                advance(8, 8, *begin, np.uint64(2), (*drawn, rest[0], size), *rest[2:])
+            else:
+                advance(-(-replicates // rows), *begin, d, np.uint64(2), *drawn, *rest)
+            assert np.abs(found - one).max() < 1e-13 if by_rows else np.array_equal(found, one)
     assert np.ptp(one) > 0.05
-    kind = "own_margins" if name == "along" else "own_lanes_pool"
+    kind = "own_margins" if by_rows else "own_lanes_pool"
     print(name, next(own._folder().glob(f"{own._name(kind, name)}.route")).read_text().split()[0])
 """
 

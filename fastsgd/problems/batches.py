@@ -138,9 +138,19 @@ class EqualSampler:
     """Batches of b samples of a pool of n, drawn without (or with) replacement, all of weight 1/b."""
 
     def __init__(self, n: int, batch: int, design: str):
-        self._n, self._batch, self._design = n, batch, design
+        from fastsgd.kernels.draws import WITH_REPLACEMENT, WITHOUT_REPLACEMENT
+
+        codes = {"without-replacement": WITHOUT_REPLACEMENT, "with-replacement": WITH_REPLACEMENT}
+        self._n, self._batch, self._code = n, batch, codes[design]
         self._memory = np.zeros(0, np.uint32)
         self._weight = np.zeros(0)
+
+    @property
+    def plan(self) -> Any:
+        """For kernels that draw for themselves."""
+        from fastsgd.kernels.draws import make_plan
+
+        return make_plan(self._n, self._batch, self._code)
 
     def walk(
         self, replicates: int, steps: int, seed: int, first_replicate: int, first_step: int, tasks: int
@@ -149,10 +159,9 @@ class EqualSampler:
         import numba
 
         from fastsgd.kernels._jit import LANES
-        from fastsgd.kernels.draws import WITH_REPLACEMENT, WITHOUT_REPLACEMENT, draw_batches
+        from fastsgd.kernels.draws import draw_batches
 
         b = self._batch
-        code = {"without-replacement": WITHOUT_REPLACEMENT, "with-replacement": WITH_REPLACEMENT}[self._design]
         rows = min(replicates, max(2 * LANES * numba.get_num_threads(), _SAMPLES // (b * min(steps, _STEPS))))
         ahead = max(1, min(steps, _SAMPLES // (b * rows)))
         if len(self._memory) < rows * ahead * b + _BEHIND:
@@ -165,5 +174,5 @@ class EqualSampler:
                 shape = here, min(ahead, steps - column), b
                 address = np.uint64(seed), np.uint64(first_replicate + row), np.uint64(first_step + column)
                 index = memory[: shape[0] * shape[1] * b].reshape(shape)
-                draw_batches(self._n, b, code, *address, min(tasks, here), index)
+                draw_batches(self._n, b, self._code, *address, min(tasks, here), index)
                 yield Part(row, column, pitch, memory, weight, np.full(shape[:2], b, np.int64))

@@ -31,7 +31,7 @@ from fastsgd.designs import Pool, Simulation
 from fastsgd.errors import InputError
 from fastsgd.problems import remembered
 from fastsgd.problems.base import Arm, Array, Problem
-from fastsgd.problems.batches import Part, place_of, sampler_of
+from fastsgd.problems.batches import EqualSampler, Part, place_of, sampler_of
 from fastsgd.problems.matrices_check import check_file
 from fastsgd.problems.own_code import at_hand, code_of
 from fastsgd.problems.pilot import Geometry, Pilot, Wrong
@@ -208,8 +208,23 @@ class OwnStepper:
             self._simulate(pilot, delta, sizes, seed, first_replicate, first_step)
             return
         tasks = min(delta.shape[1], 8 * numba.get_num_threads())
+        if isinstance(self._sampler, EqualSampler) and pilot.kernels.lanes is not None:
+            rows, advance, pool, level = self._way(pilot, delta.shape[2])
+            if rows == 0:
+                batches = self._sampler.plan, np.uint64(seed), np.uint64(first_replicate), np.uint64(first_step)
+                begin, inverse = (delta, 0, self._optimum, pilot.params), 1.0 / self._batch
+                advance(tasks, tasks, *begin, pool, level, batches, inverse, sizes, 0)
+                return
         for part in self._sampler.walk(delta.shape[1], sizes.shape[1], seed, first_replicate, first_step, tasks):
             self._draw(pilot, part, tasks, delta, sizes)
+
+    def _way(self, pilot: Pilot, d: int) -> tuple[int, Any, Array, np.uint64]:
+        """Kernel for vectors, as `own.Kernels` has it, the pool for it and how it is asked for rows."""
+        from fastsgd.kernels.caches import level_of
+
+        assert pilot.samples is not None
+        rows, advance = pilot.kernels.lanes(self._batch, self._weighted, pilot.samples.shape[1], d)
+        return rows, advance, pilot.packed, level_of(pilot.packed)
 
     def _draw(self, pilot: Pilot, part: Part, tasks: int, delta: Array, sizes: Array) -> None:
         """Steps of one part, on a pool."""
@@ -222,13 +237,15 @@ class OwnStepper:
                 tasks, tasks, *begin, pilot.samples, part.pitch, part.indices, *weight, *rest
             )  # fmt: skip
             return
-        from fastsgd.kernels.caches import level_of
-
         assert pilot.samples is not None
+        rows, advance, pool, level = self._way(pilot, delta.shape[2])
+        drawn = part.pitch, part.indices, part.weight
+        if rows == 0:
+            shares = min(tasks, len(part.size))
+            advance(shares, shares, *begin, pool, level, (*drawn, part.size), *rest[1:])
+            return
         features = pilot.samples.shape[1]
-        rows, advance = pilot.kernels.lanes(self._batch, self._weighted, features, delta.shape[2])
-        pool = pilot.packed, features, level_of(pilot.packed)
-        advance(-(-len(part.size) // rows), *begin, *pool, part.pitch, part.indices, part.weight, *rest)
+        advance(-(-len(part.size) // rows), *begin, pool, features, level, *drawn, *rest)
 
     def _simulate(
         self, pilot: Pilot, delta: Array, sizes: Array, seed: int, first_replicate: int, first_step: int

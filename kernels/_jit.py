@@ -117,9 +117,9 @@ def leaf(function):
     return _compile(function, **_INNER, _nrt=False)
 
 
-def leaf_entered(function):
-    """A `leaf` that Python may call too."""
-    return _compile(function, _nrt=False)
+def inline_entered(function):
+    """An `inline` that Python may call too."""
+    return _compile(function, forceinline=True, _nrt=False)
 
 
 def inner(function):
@@ -135,6 +135,11 @@ def inline(function):
 def body(function):
     """Compile the body of a kernel, or a user's function, which makes arrays and must melt into its kernel."""
     return numba.njit(**_INNER, forceinline=True)(function)
+
+
+def body_entered(function):
+    """A `body` that Python may call too."""
+    return _compile(function, forceinline=True)
 
 
 def uncached(function):

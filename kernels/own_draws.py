@@ -7,11 +7,12 @@ drawn is looked at before it is used, since a kernel that follows it reads the p
 """
 
 import numpy as np
-from fastsgd.kernels._jit import inner
+from fastsgd.kernels._jit import LANES, inline, inner
 from fastsgd.kernels.own_functions import draw
 from fastsgd.kernels.parallel import parallel
 from fastsgd.kernels.philox import PURPOSE_BATCH
-from fastsgd.kernels.words import begin, make_words
+from fastsgd.kernels.views import borrow
+from fastsgd.kernels.words import Words, begin, begin_ahead, fill_ahead, make_ahead, make_words
 
 EQUAL, TABLE, DRAWN = 0, 1, 2  # weights: 1/b, of each sample of the pool, or what `draw` writes
 SIZE, INDEX, BEHIND = -1, -2, -3  # what is wrong: size of a batch, an index, something written behind the last place
@@ -29,12 +30,18 @@ def _memory(most):
     return indices, weights
 
 
+@inline
+def _lent(words):
+    buffer, lanes, state = words.buffer, words.lanes, words.state
+    return Words(borrow(buffer, 0, buffer.size), borrow(lanes, 0, lanes.size), borrow(state, 0, state.size))
+
+
 @inner
 def _batch(words, n, b, most, how, params, table, indices, weights):
     """One batch into indices and weights; its size, or what is wrong with it."""
     for i in range(most):
         indices[i], weights[i] = -1, 0.0
-    size = draw(n, b, words, params, indices[:most], weights[:most])
+    size = draw(n, b, words, params, borrow(indices, 0, most), borrow(weights, 0, most))
     if indices[most] != _UNTOUCHED or weights[most] != _UNTOUCHED:
         return np.int64(BEHIND)
     if size < 0 or size > most:
@@ -61,14 +68,27 @@ def fill(
     (any if how is not TABLE); index uint32 and weight float64, flat [R, steps, pitch]; size int64[R, steps]; all
     others uint64.
     """
-    words = make_words()
+    words, ahead, purpose = make_words(), make_ahead(np.int64(b)), pilot + PURPOSE_BATCH
+    blocks = ahead.size // (4 * LANES)
     indices, weights = _memory(most)
     replicates, steps = size.shape
     for r in range(replicates * task // tasks, replicates * (task + 1) // tasks):
         replicate = first_replicate + np.uint64(r)
+        filled = 0  # steps whose first words have been made ahead
         for k in range(steps):
-            begin(words, pilot + PURPOSE_BATCH, seed, replicate, first_step + np.uint64(k), _0)
-            found = _batch(words, n, b, most, how, params, table, indices, weights)
+            step = first_step + np.uint64(k)
+            # As many blocks of many steps at once cost what as many steps of many blocks do.
+            if k >= filled and blocks < min(steps - k, LANES):
+                fill_ahead(ahead, purpose, seed, replicate, step)
+                filled = k + LANES
+            if k < filled:
+                begin_ahead(words, ahead, np.uint64(k + LANES - filled), purpose, seed, replicate, step)
+            else:
+                begin(words, purpose, seed, replicate, step, _0)
+            # Borrowed where they are used: a reference that is counted costs more than a draw.
+            found = _batch(
+                _lent(words), n, b, most, how, params, table, borrow(indices, 0, indices.size), borrow(weights, 0, weights.size)
+            )  # fmt: skip
             size[r, k] = found
             at = np.uint64(r * steps + k) * pitch
             for i in range(np.uint64(max(found, 0))):

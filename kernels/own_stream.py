@@ -6,7 +6,7 @@ Integers come as int64, which mixes with the counters and lengths of user code w
 import numpy as np
 
 from . import words
-from ._jit import jit, leaf_entered
+from ._jit import body_entered, inline_entered, jit
 from .philox import PURPOSE_BATCH
 
 _0 = np.uint64(0)
@@ -25,13 +25,13 @@ def _begun(seed, replicate, step):
     return made
 
 
-@leaf_entered
+@inline_entered
 def below(stream, n):
     """An integer from 0 to n - 1, each with the same chance, int64; 1 <= n < 2^32."""
     return np.int64(words.below(stream, np.uint64(n)))
 
 
-@leaf_entered
+@inline_entered
 def uniform(stream):
     """A number on [0, 1), a multiple of 2^-53."""
     return words.unit(stream)
@@ -45,7 +45,7 @@ def shuffle(stream, array):
         array[i], array[k] = array[k], array[i]
 
 
-@jit
+@body_entered
 def subset(stream, n, size, out):
     """`size` different integers below n in out[0 : size], each subset with the same chance; in no particular order.
 

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._jit import LANES, inner, leaf
+from ._jit import LANES, inline, inner, leaf
 from .lanes import store_interleaved
 from .philox import counter_high, philox4x32
-from .vector import load
+from .vector import lane_numbers, load
 
 _BLOCKS = max(16, LANES)  # made at once; no bit depends on it
 _LOW = np.uint64(0xFFFFFFFF)
@@ -24,8 +24,8 @@ _2_53 = 1.0 / 9007199254740992.0
 class Words(NamedTuple):
     """Words of one address.
 
-    buffer uint32[4 B]: those of B blocks; lanes uint64[B]: 0, 1, ...; state uint64[6]: words taken from the buffer, its
-    first block, purpose, seed, replicate, step.
+    buffer uint32[4 B]: those of B blocks; lanes uint64[B]: 0, 1, ...; state uint64[6]: the next word in the buffer, its
+    first block (modulo 2^64), purpose, seed, replicate, step.
     """
 
     buffer: np.ndarray
@@ -66,13 +66,43 @@ def begin(words, purpose, seed, replicate, step, used):
     state[0] = used & _3
 
 
+@inner
+def make_ahead(count):
+    """Memory for about the first `count` words of LANES successive steps; uint32[4 LANES B]."""
+    return np.empty(4 * LANES * min(_BLOCKS, max(1, (count + 3) // 4)), np.uint32)
+
+
+@leaf
+def fill_ahead(ahead, purpose, seed, replicate, step):
+    """The first words of steps step .. step + LANES - 1 of a replicate, lanes across the steps."""
+    steps = lane_numbers(LANES) + step
+    c3 = counter_high(purpose, replicate, steps)
+    for block in range(_0, np.uint64(ahead.size) // np.uint64(4 * LANES)):
+        w0, w1, w2, w3 = philox4x32(block, steps & _LOW, replicate & _LOW, c3, seed & _LOW, seed >> _32)
+        to = block * np.uint64(4 * LANES)
+        store_interleaved(ahead, to, (w0 & _LOW) | (w1 << _32), (w2 & _LOW) | (w3 << _32))
+
+
+@leaf
+def begin_ahead(words, ahead, lane, purpose, seed, replicate, step):
+    """As `begin` at word 0 of the step that is the lane of `ahead`: its words stand at the end of the buffer."""
+    state, blocks = words.state, np.uint64(ahead.size) // np.uint64(4 * LANES)
+    state[2], state[3], state[4], state[5] = purpose, seed, replicate, step
+    first = np.uint64(_BLOCKS) - blocks
+    for i in range(blocks):
+        to, at = (first + i) << _2, (i * np.uint64(LANES) + lane) << _2
+        for j in range(_4):
+            words.buffer[to + j] = ahead[at + j]
+    state[0], state[1] = first << _2, _0 - first
+
+
 @leaf
 def taken(words):
     """How many words of the address have been used."""
     return (words.state[1] << _2) + words.state[0]
 
 
-@leaf
+@inline
 def word(words):
     """The next word, uint64 below 2^32."""
     state = words.state
@@ -84,7 +114,7 @@ def word(words):
     return np.uint64(words.buffer[at])
 
 
-@leaf
+@inline
 def below(words, r):
     """An integer below r, 0 < r < 2^32 uint64, each with the same chance."""
     m = word(words) * r
@@ -95,14 +125,14 @@ def below(words, r):
     return m >> _32
 
 
-@leaf
+@inline
 def word64(words):
     """64 random bits: a word, then one above it."""
     low = word(words)
     return low | (word(words) << _32)
 
 
-@leaf
+@inline
 def unit(words):
     """A uniform on [0, 1), a multiple of 2^-53."""
     return np.float64(word64(words) >> _11) * _2_53

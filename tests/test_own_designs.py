@@ -89,3 +89,35 @@ def test_a_budget_is_planned_for_own_problems(folder):
     )
     assert np.allclose(mine.risk, theirs.risk, rtol=1e-6)
     assert not np.allclose(mine.risk[0], mine.risk[1], rtol=1e-2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("b", [1, 5, 40, 90])
+def test_batches_do_not_depend_on_the_steps_that_are_drawn_together(b):
+    """Words of several steps are made at once; a batch that takes more or fewer of them is the same alone."""
+    from fastsgd.kernels.own import make_draws
+    from fastsgd.kernels.own_stream import below, stream, subset, uniform
+
+    def greedy(n, b, stream, indices):
+        subset(stream, n, b, indices)
+        for i in range(b):
+            indices[i] = (indices[i] + int(uniform(stream) * n) + below(stream, n)) % n
+
+    fill, n, steps = make_draws("greedy of tests", greedy).fill, 1000, 37
+    pitch, far = b + 3, 2**32 - 11  # steps across the turn of a word
+
+    def batches(first, count):
+        index, weight = np.zeros(2 * count * pitch + 64, np.uint32), np.zeros(2 * count * pitch + 64)
+        size = np.zeros((2, count), np.int64)
+        address = (np.uint64(x) for x in (7, 3, first))
+        fill(1, 1, np.uint64(0), n, b, b, 0, np.zeros(0), np.zeros(0), *address, np.uint64(pitch), index, weight, size)
+        assert (size == b).all()
+        return index[: 2 * count * pitch].reshape(2, count, pitch)[..., :b]
+
+    together = batches(far, steps)
+    for k in (0, 10, 11, 15, 16, 36):
+        assert np.array_equal(together[:, k], batches(far + k, 1)[:, 0])
+        alone = np.zeros(b, np.int64)
+        greedy(n, b, stream(7, 4, far + k), alone)
+        assert np.array_equal(together[1, k], alone)
+    assert len(np.unique(together[:, :, 0])) > steps  # of 74 first places, of 1000 numbers

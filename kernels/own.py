@@ -217,7 +217,8 @@ def _pool_lanes(key, gradient, with_params):
         how, _ = turned()
         # Few samples leave lanes of a wide vector idle; long rows side by side do not fit into the first-level cache.
         fits = features <= _LONG
-        replicates, side = (_ROW, wide // _ROW if fits else 2) if batch > 2 else (LANES if fits else _ROW, 1)
+        pairs = batch > 2 or (batch == 2 and not fits)
+        replicates, side = (_ROW, wide // _ROW if fits else 2) if pairs else (LANES if fits else _ROW, 1)
         function = _rewritten(gradient, with_params, replicates * side)
         constants = {"REPLICATES": replicates, "SIDE": side, "WEIGHTED": int(weighted)}
         named = f"{key} {how} {replicates} {side} {weighted}"

@@ -149,3 +149,10 @@ def test_batches_of_different_sizes_and_weights(tmp_path):
         slow = make(POOL, pilot.code.key, Functions(pilot.code.gradient), lanes=False)
         one = moved_arm(arm, arms=2, pilot=replace(pilot, kernels=slow))
         assert distance(moved_arm(arm, arms=2), one) < ROUNDING
+
+
+@pytest.mark.slow
+def test_pairs_of_long_rows_have_the_bits_of_one_sample_after_another():
+    samples, optimum, start = pool(loops, 70)
+    found = [moved(pilot_of(loops, samples, how), optimum, start, 2) for how in ("margins", "one at a time")]
+    assert np.array_equal(*found) and not np.array_equal(found[0], start)
